@@ -1,0 +1,181 @@
+"""The vocabulary of the control plane: what can happen, and what can be done about it.
+
+Events enter the machine, commands leave it. Both are immutable values without behaviour. Times are seconds of the event loop's
+clock (time.monotonic).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class Event:
+    """Something that happened."""
+
+    __slots__ = ()
+
+
+class Command:
+    """Something to be done."""
+
+    __slots__ = ()
+
+
+# -- from the device ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureRunning(Event):
+    """The microphone delivers sound."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureLost(Event):
+    """The microphone or the loudspeaker is gone; Pipit waits for it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WakeHeard(Event):
+    """A wake word was recognised."""
+
+    word: str
+    score: float
+    """0 to 1."""
+    position: int
+    """Index, in samples at 16 kHz since capture began, of the end of the frame that crossed the threshold."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceHeard(Event):
+    """The local voice activity detector hears somebody; says nothing of who or what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A button went down or up. Not for the machine: `core.gestures` turns edges into presses and holds."""
+
+    pressed: bool
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed(Event):
+    """A short press of the button."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held(Event):
+    """The button was held down for `button.hold_s`."""
+
+
+# -- from the conversation ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SessionReady(Event):
+    """The service accepted the session; sound may be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserStarted(Event):
+    """The person began to talk."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserStopped(Event):
+    """The person ended the turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyExpected(Event):
+    """The agent began a reply; nothing of it is audible yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyAudible(Event):
+    """The first sample of a reply that a person can hear left the loudspeaker."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyFinished(Event):
+    """The last sample of a reply left the loudspeaker, or the reply ended without any."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyInterrupted(Event):
+    """The service heard the person talk over the reply and stopped it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded(Event):
+    """The service ended the session in good order."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFailed(Event):
+    """The session cannot be opened or cannot go on."""
+
+    reason: str
+    retryable: bool = True
+
+
+# -- from the clock and the operating system -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed(Event):
+    """`Machine.deadline` was reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested(Event):
+    """SIGTERM, or the end of the demonstration."""
+
+
+# -- commands --------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession(Command):
+    """Connect to the service and send what was said since the wake word."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSession(Command):
+    """Say goodbye and close the socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndTurn(Command):
+    """Tell the service that the person has finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt(Command):
+    """Silence the reply at once and cancel it at the service."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlayCue(Command):
+    """Play a short sound: "wake", "done" or "error"."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopCapture(Command):
+    """Stop the microphone's stream, so that nothing can be heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartCapture(Command):
+    """Start the microphone's stream again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit(Command):
+    """End the process in good order."""
