@@ -104,6 +104,11 @@ class ReplyFinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class GreetingFinished(Event):
+    """The last sample of a reply that nobody had asked for left the loudspeaker."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyInterrupted(Event):
     """The service heard the person talk over the reply and stopped it."""
 
@@ -129,6 +134,11 @@ class SessionFailed(Event):
 @dataclass(frozen=True, slots=True)
 class TimePassed(Event):
     """`Machine.deadline` was reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationTooLong(Event):
+    """`conversation.max_minutes` is over; the machine makes this of `TimePassed` by itself."""
 
 
 @dataclass(frozen=True, slots=True)
