@@ -1,7 +1,8 @@
 """Sound in and out: the contract of an audio device.
 
 A device has a capture ring and a mixer. Its two callbacks (threads that PortAudio owns, or the pacing thread of the file backend)
-do nothing but copy: microphone block -> `captured`, `mixer.pull()` -> loudspeaker. Everything else happens in threads that may be late.
+do nothing but copy: microphone block -> `captured`, `mixer.pull()` -> loudspeaker. Everything else happens in threads that may be
+late.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What Pipit does when something happens: one table of transitions, one table of what each state means.
 
-Theory of operation. `Machine.feed(event, now)` looks up (state, type of event), changes the state and returns the commands of that
-row. Time enters as `now` and leaves as `deadline`: whoever owns the machine feeds `TimePassed` then. A pair that is not in the table
-changes nothing and is counted; `tests/core/test_machine.py` pins the list of such pairs, so that none is missing by accident.
+Theory of operation. `Machine.feed(event, now)` looks up (state, type of event), changes the state and returns the commands of
+that row. Time enters as `now` and leaves as `deadline`: whoever owns the machine feeds `TimePassed` then. A pair that is not in the
+table changes nothing and is counted; `tests/core/test_machine.py` pins the list of such pairs, so that none is missing by accident.
 
 Everything that the machine knows is in the two tables. There is no flag beside the state, and no rule outside the tables but two,
 which are about time: sound in LISTENING puts the time limit off, at most to the longest utterance; and a conversation has a longest
@@ -70,9 +70,7 @@ class Uplink(Enum):
 
     CLOSED = "closed"  # nothing: there is no session, or it is not ready
     OPEN = "open"  # the microphone
-    DUPLEX = (
-        "duplex"  # the microphone where the echo canceller allows it, else silence, so that the service's clock runs on
-    )
+    DUPLEX = "duplex"  # the microphone where the echo canceller allows it, else silence, so that the service's clock runs on
 
 
 class Meaning(NamedTuple):
@@ -167,15 +165,9 @@ TRANSITIONS: Table = {
     **{(state, CaptureLost): (State.STARTING, (CloseSession(), PlayCue("error"))) for state in CONVERSING},
     **{(state, CaptureLost): (State.STARTING, ()) for state in (State.IDLE, State.FAULT)},
     **{(state, Held): (State.MUTED, (CloseSession(), StopCapture(), PlayCue("done"))) for state in CONVERSING},
-    **{
-        (state, Held): (State.MUTED, (StopCapture(), PlayCue("done")))
-        for state in (State.STARTING, State.IDLE, State.FAULT)
-    },
+    **{(state, Held): (State.MUTED, (StopCapture(), PlayCue("done"))) for state in (State.STARTING, State.IDLE, State.FAULT)},
     **{(state, StopRequested): (State.STOPPED, (CloseSession(), Exit())) for state in CONVERSING},
-    **{
-        (state, StopRequested): (State.STOPPED, (Exit(),))
-        for state in (State.STARTING, State.IDLE, State.MUTED, State.FAULT)
-    },
+    **{(state, StopRequested): (State.STOPPED, (Exit(),)) for state in (State.STARTING, State.IDLE, State.MUTED, State.FAULT)},
 }
 
 ONE_QUESTION: Table = {(State.SPEAKING, ReplyFinished): _LEAVE}
@@ -191,7 +183,7 @@ class Machine:
         now: the time at which the machine starts, in seconds.
     """
 
-    def __init__(self, limits: Limits = Limits(), table: Table = TRANSITIONS, *, now: float = 0.0) -> None:  # noqa: B008 (frozen)
+    def __init__(self, limits: Limits = Limits(), table: Table = TRANSITIONS, *, now: float = 0.0) -> None:
         self.state = State.STARTING
         self.since = now
         """When the state was entered, in seconds; staying in a state does not move it."""
@@ -200,6 +192,7 @@ class Machine:
         self._table = table
         self._state_deadline: float | None = None
         self._conversation_deadline: float | None = None
+        self._started = now
 
     @property
     def meaning(self) -> Meaning:

@@ -211,13 +211,17 @@ class Session(Protocol):
     capabilities: Capabilities
 
     def events(self) -> AsyncIterator[Event]:
-        """Connect and yield what the service says. The last event is `Ended` or a `Failed` that is not benign; never raises for network reasons.
+        """Connect and yield what the service says.
 
-        The iterator owns the socket: closing it closes the socket.
+        The last event is `Ended` or a `Failed` that is not benign; network trouble is never raised. The iterator owns the socket:
+        closing it closes the socket.
         """
 
     async def audio(self, pcm: bytes) -> None:
-        """Send sound. Like all sending methods: waits at most for the write deadline, does nothing once the session is over."""
+        """Send sound.
+
+        Like all sending methods it waits at most for the write deadline and does nothing once the session is over.
+        """
 
     async def end_turn(self) -> None:
         """See `Codec.end_turn`."""
