@@ -53,6 +53,11 @@ class VoiceHeard(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceEnded(Event):
+    """The local voice activity detector hears nobody any more. Not for the machine: it ends the turn where the service does not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Edge:
     """A button went down or up. Not for the machine: `core.gestures` turns edges into presses and holds."""
 

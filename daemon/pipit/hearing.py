@@ -1,0 +1,153 @@
+"""Microphone -> echo canceller -> voice activity -> wake word: the one thread that looks at every sample.
+
+It also keeps what was heard: the last seconds stay in `heard`, so that nothing said while the service is being reached is lost. Nothing
+of it leaves the device unless a conversation reads it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipit.audio import Device
+from pipit.core.events import CaptureRunning, Event, VoiceEnded, VoiceHeard, WakeHeard
+from pipit.core.pcm import HEARING_RATE_HZ, Resampler, dbfs
+from pipit.core.ring import Ring
+from pipit.core.speech import Endpointer
+from pipit.echo import Canceller
+from pipit.vad import Vad
+from pipit.wake import Engine
+
+FRAME = HEARING_RATE_HZ // 50
+"""Samples in 20 ms, the frame of the voice activity detector."""
+
+KEPT_S = 20
+"""How much is kept: longer than the longest time that a connection may take, so that nothing said meanwhile is lost."""
+
+_VOICE_AGAIN_FRAMES = 50  # while somebody goes on talking, say so once a second
+
+
+class Hearing:
+    """Owns the dsp thread.
+
+    Args:
+        device: where sound comes from; `device.captured` is read by this object only.
+        engine: the wake word engine.
+        canceller: the echo canceller.
+        post: takes events; called from the dsp thread.
+        failed: takes the exception that ended the dsp thread, if one does.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        engine: Engine,
+        canceller: Canceller,
+        post: Callable[[Event], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self.heard = Ring(KEPT_S * HEARING_RATE_HZ)
+        """The cleaned sound: mono, 16 kHz. Written by the dsp thread, read by the main thread."""
+        self.wake_counts = False
+        """Whether a wake word is reported. Set by the main thread."""
+        self.on_frame: Callable[[], None] | None = None
+        """Called from the dsp thread after each frame while a conversation wants sound. Set by the main thread."""
+        self.frames = 0
+        """Frames processed since the start; the watchdog looks at it."""
+        self.lost_samples = 0
+        """Samples that came in faster than they were processed, at the device's rate."""
+        self.level_dbfs = -120.0
+        """Level of the latest frame."""
+        self.voice_at = 0
+        """Position in `heard` of the end of the last frame with voice while somebody was talking."""
+        self._device = device
+        self._engine = engine
+        self._canceller = canceller
+        self._post = post
+        self._failed = failed
+        self._vad = Vad(mode=1)
+        self._endpointer = Endpointer()
+        self._voiced = bytearray(KEPT_S * 50)
+        self._running = False
+        self._fresh = True
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the dsp thread; the device need not be open yet."""
+        self._running = True
+        self._thread = threading.Thread(target=self._run, name="dsp", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the dsp thread."""
+        self._running = False
+        if self._thread is not None:
+            self._thread.join(timeout=1.0)
+
+    def restart(self) -> None:
+        """Expect a new stream: the next frame is reported as CaptureRunning."""
+        self._fresh = True
+
+    def voiced_since(self, frame: int) -> list[bool]:
+        """Return for each frame from `frame` (index since the start) to now whether it held voice."""
+        last = self.heard.written // FRAME
+        first = max(frame, last - len(self._voiced) + 1)
+        return [bool(self._voiced[index % len(self._voiced)]) for index in range(first, last)]
+
+    def _run(self) -> None:
+        try:
+            self._listen()
+        except BaseException as error:
+            self._failed(error)
+
+    def _listen(self) -> None:
+        captured = self._device.captured
+        rest = np.empty(0, np.int16)
+        rate_hz, resampler, position = 0, Resampler(HEARING_RATE_HZ, HEARING_RATE_HZ), captured.written
+        while self._running:
+            if not self._device.wait(0.25):
+                continue
+            if self._device.captured is not captured or self._device.input_rate_hz != rate_hz:
+                captured, rate_hz = self._device.captured, self._device.input_rate_hz
+                resampler, position = Resampler(rate_hz, HEARING_RATE_HZ), captured.oldest
+            end = captured.written
+            if position < captured.oldest:
+                self.lost_samples += captured.oldest - position
+                position = captured.oldest
+            if end == position:
+                continue
+            rest = np.concatenate((rest, resampler.process(captured.read(position, end))))
+            position = end
+            whole = len(rest) - len(rest) % FRAME
+            for start in range(0, whole, FRAME):
+                self._frame(rest[start : start + FRAME])
+            rest = rest[whole:]
+
+    def _frame(self, microphone: NDArray[np.int16]) -> None:
+        frame = self._canceller.clean(microphone)
+        index = self.heard.written // FRAME
+        voiced = self._vad.is_speech(frame)
+        self._voiced[index % len(self._voiced)] = voiced
+        self.heard.write(frame)
+        position = self.heard.written
+        self.level_dbfs = dbfs(frame)
+        self.frames += 1
+        if self._fresh:
+            self._fresh = False
+            self._post(CaptureRunning())
+        change = self._endpointer.feed(voiced)
+        if voiced and self._endpointer.talking:
+            self.voice_at = position
+        on_frame = self.on_frame
+        if on_frame is not None:
+            if change == "started" or (self._endpointer.talking and self.frames % _VOICE_AGAIN_FRAMES == 0):
+                self._post(VoiceHeard())
+            elif change == "stopped":
+                self._post(VoiceEnded())
+            on_frame()
+        wake = self._engine.detect(frame)
+        if wake is not None and self.wake_counts:
+            self._post(WakeHeard(wake.word, wake.score, position))
