@@ -92,7 +92,7 @@ def timeline(
     for start_s, clip in clips:
         start = round(start_s * rate_hz)
         if start + len(clip) > len(mix):
-            raise ValueError(f"the clip at {start_s} s ends {(start + len(clip)) / rate_hz:.2f} s after the start, beyond {seconds} s")
+            raise ValueError(f"the clip at {start_s} s lasts {len(clip) / rate_hz:.2f} s and ends beyond {seconds} s")
         mix[start : start + len(clip)] += clip
     return np.clip(mix, -32768, 32767).astype(np.int16)
 
@@ -130,7 +130,8 @@ def _synthesise(text: str, voice: str, speed: int, pitch: int) -> tuple[Samples,
     if voice.startswith("flite:"):
         with tempfile.NamedTemporaryFile(suffix=".wav") as file:
             stretch = f"duration_stretch={160 / speed:.3f}"
-            subprocess.run(["flite", "-voice", voice[6:], "--setf", stretch, "-t", text, "-o", file.name], check=True, capture_output=True)
+            command = ["flite", "-voice", voice[6:], "--setf", stretch, "-t", text, "-o", file.name]
+            subprocess.run(command, check=True, capture_output=True)
             return _read_wav(Path(file.name).read_bytes())
     command = ["espeak-ng", "-v", voice, "-s", str(speed), "-p", str(pitch), "--stdout", text]
     return _read_wav(subprocess.run(command, check=True, capture_output=True).stdout)
