@@ -1,0 +1,66 @@
+"""Voice activity: WebRTC's detector, the C module on its own.
+
+The wrapper `webrtcvad.py` around it is not used: it reads its version from the package metadata (50 ms), and older releases want
+pkg_resources, which setuptools no longer has. `_webrtcvad` loads in 0.3 ms and costs 0.1 ms of CPU per second of sound.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from pipit.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from _typeshed import ReadableBuffer
+    from numpy.typing import NDArray
+
+RATE_HZ = 16000
+FRAME_MS = 20
+FRAME = RATE_HZ * FRAME_MS // 1000
+"""Samples in a frame. The detector also takes 10 and 30 ms; 20 ms divides Pipit's blocks and the wake word's 80 ms."""
+
+
+class Vad:
+    """Says frame by frame whether somebody speaks. It adapts to the background, so it must see every frame.
+
+    Args:
+        mode: 0 (lets everything pass that may be speech) to 3 (lets pass only what surely is). Measured: mode 3 loses one in six
+            speakers at -50 dBFS and mode 2 one in a hundred; modes 0 and 1 take white noise at -30 dBFS for speech.
+
+    Raises:
+        ConfigError: the C module is not installed.
+        ValueError: no such mode.
+    """
+
+    def __init__(self, mode: int = 1) -> None:
+        if not 0 <= mode <= 3:
+            raise ValueError(f"voice detector mode {mode}: must be 0 to 3")
+        self._mode = mode
+        self._module = _load()
+        self.reset()
+
+    def is_speech(self, frame: NDArray[np.int16] | ReadableBuffer) -> bool:
+        """Take the next `FRAME` int16 samples (an array or a buffer) at 16 kHz.
+
+        Raises:
+            ValueError: not one frame; the C code would read beyond it.
+        """
+        size = memoryview(cast("ReadableBuffer", frame)).nbytes  # numpy declares its buffer protocol only from Python 3.12 on
+        if size != 2 * FRAME:
+            raise ValueError(f"a frame of {size} bytes: the voice detector takes {FRAME} samples of int16 ({2 * FRAME} bytes)")
+        return bool(self._module.process(self._state, RATE_HZ, frame, FRAME))
+
+    def reset(self) -> None:
+        """Forget the background, as at the start."""
+        self._state = self._module.create()
+        self._module.init(self._state)
+        self._module.set_mode(self._state, self._mode)
+
+
+def _load() -> Any:
+    try:
+        import _webrtcvad
+    except ImportError as error:
+        raise ConfigError(f"voice detection needs the C module _webrtcvad ({error}): pip install webrtcvad-wheels") from error
+    return _webrtcvad
