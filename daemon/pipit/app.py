@@ -1,0 +1,134 @@
+"""The composition root: the only file that knows every part."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+from pipit import plugins
+from pipit.conductor import Conductor
+from pipit.config import Config
+from pipit.core import events
+from pipit.core.gestures import Gestures
+from pipit.core.machine import ONE_QUESTION, TRANSITIONS, Limits, Machine, State
+from pipit.cues import Cues
+from pipit.hearing import Hearing
+from pipit.lamp import Lamp
+from pipit.system.journal import recorder
+from pipit.system.notify import Notify, Pulse
+
+_SWITCH_S = 0.0005
+"""Longest time a thread keeps the interpreter lock while an audio callback waits for it. The default of 5 ms makes callbacks of 20 ms
+late by up to 90 ms under load; 0.5 ms keeps them within 3 ms (measured with PortAudio on two cores)."""
+
+_QUIETEST_DBFS, _LOUDEST_DBFS = -50.0, -10.0
+"""Range of levels that the lights show."""
+
+
+async def run(config: Config) -> None:
+    """Run the daemon until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: a part cannot be made of its settings.
+        HardwareError: a button or light that is configured cannot be used.
+        BaseException: whatever a thread or task of Pipit itself died of.
+    """
+    sys.setswitchinterval(_SWITCH_S)
+    loop = asyncio.get_running_loop()
+    clock = time.monotonic
+    record = recorder(config.log.level, config.log.format)
+    crashed: asyncio.Future[None] = loop.create_future()
+
+    def failed(error: BaseException) -> None:
+        if not crashed.done():
+            crashed.set_exception(error)
+
+    def failed_elsewhere(error: BaseException) -> None:
+        loop.call_soon_threadsafe(failed, error)
+
+    open_session = plugins.build("services", config.service)
+    device = plugins.build("audio", config.audio)
+    engine = plugins.build("wake", config.wake)
+    canceller = plugins.build("echo", config.echo)
+    board = plugins.build("leds", config.leds)
+    button = plugins.build("buttons", config.button)
+
+    talk = config.conversation
+    limits = Limits(
+        idle_s=talk.idle_s,
+        utterance_s=talk.utterance_s,
+        answer_s=talk.answer_s,
+        reply_s=talk.reply_s,
+        conversation_s=talk.max_minutes * 60,
+    )
+    machine = Machine(limits, TRANSITIONS if talk.follow_up else {**TRANSITIONS, **ONE_QUESTION}, now=clock())
+    hearing = Hearing(device, engine, canceller, lambda event: loop.call_soon_threadsafe(conductor.feed, event), failed_elsewhere)
+    lamp = Lamp(board, lambda: _level(machine.state, hearing.level_dbfs, device.mixer.level_dbfs), clock, record)
+    notify = Notify()
+    conductor = Conductor(
+        machine,
+        device,
+        hearing,
+        lamp,
+        Cues(device.mixer, {"wake": config.sounds.wake, "done": config.sounds.done, "error": config.sounds.error}),
+        open_session,
+        notify,
+        record,
+        failed,
+        full_duplex={"always": True, "never": False, "auto": canceller.full_duplex}[talk.voice_barge_in],
+        clock=clock,
+    )
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, conductor.feed, events.StopRequested())
+    gestures = _Gestures(Gestures(hold_s=config.button.settings.hold_s), conductor, loop, clock)
+    button.start(gestures.post)
+    hearing.start()
+    gc.freeze()  # what lives for ever need not be looked at by the collector, whose pauses would hold up the callbacks
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            background = [
+                tasks.create_task(lamp.run()),
+                tasks.create_task(conductor.supervise()),
+                tasks.create_task(_feed_watchdog(notify, machine, hearing, clock)),
+            ]
+            await _first(conductor.stopped, crashed)
+            for task in background:
+                task.cancel()
+    finally:
+        button.close()
+        hearing.stop()
+        device.close()
+        board.close()
+        engine.close()
+
+
+async def _first(stopped: asyncio.Event, crashed: asyncio.Future[None]) -> None:
+    """Return when Pipit has stopped; raise what it crashed of."""
+    waiting = asyncio.ensure_future(stopped.wait())
+    await asyncio.wait((waiting, crashed), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if crashed.done():
+        crashed.result()
+
+
+async def _feed_watchdog(notify: Notify, machine: Machine, hearing: Hearing, clock: Callable[[], float]) -> None:
+    """Feed systemd's watchdog while sound is really being processed, or rightly is not."""
+    interval_s = notify.watchdog_interval_s
+    if interval_s is None:
+        return
+    pulse = Pulse(limit_s=interval_s)
+    while True:
+        silent = machine.state in (State.MUTED, State.STARTING)
+        if pulse.alive(hearing.frames, clock(), excused=silent):
+            notify.feed()
+        await asyncio.sleep(interval_s / 2)
+
+
+def _level(state: State, microphone_dbfs: float, loudspeaker_dbfs: float) -> float:
+    """Return how far a light that follows the sound is lit, 0 to 1."""
+    dbfs = loudspeaker_dbfs if state is State.SPEAKING else microphone_dbfs
+    return min(1.0, max(0.0, (dbfs - _QUIETEST_DBFS) / (_LOUDEST_DBFS - _QUIETEST_DBFS)))

@@ -1,0 +1,260 @@
+"""Events -> machine -> commands: the one place where what was decided is done.
+
+Everything here runs on the event loop. Events may arrive while a command is being carried out; they wait their turn, so each command
+sees the state that asked for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from pipit.audio import Device
+from pipit.conversation import Conversation
+from pipit.core import events
+from pipit.core.backoff import Backoff
+from pipit.core.machine import Machine, State
+from pipit.cues import Cues
+from pipit.errors import HardwareError
+from pipit.hearing import Hearing
+from pipit.lamp import Lamp
+from pipit.services import Session
+from pipit.system import Record
+from pipit.system.notify import Notify
+
+_SUPERVISE_S = 0.25
+"""How often the streams are looked at: a dead one is noticed within this and the device's own limit of 0.5 s."""
+
+STATUS = {
+    State.STARTING: "waiting for the microphone",
+    State.IDLE: "waiting for the wake word",
+    State.CONNECTING: "connecting to the service",
+    State.LISTENING: "listening",
+    State.HEARING: "hearing the person talk",
+    State.THINKING: "waiting for the answer",
+    State.SPEAKING: "speaking",
+    State.MUTED: "muted: the microphone is off",
+    State.FAULT: "the service failed; the wake word tries again",
+    State.STOPPED: "stopping",
+}
+"""What `systemctl status` says."""
+
+
+class Conductor:
+    """Runs the machine and carries out its commands."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        device: Device,
+        hearing: Hearing,
+        lamp: Lamp,
+        cues: Cues,
+        open_session: Callable[[], Session],
+        notify: Notify,
+        record: Record,
+        failed: Callable[[BaseException], None],
+        *,
+        full_duplex: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        self.stopped = asyncio.Event()
+        """Set when everything has been said and closed."""
+        self.machine = machine
+        self._device = device
+        self._hearing = hearing
+        self._lamp = lamp
+        self._cues = cues
+        self._open_session = open_session
+        self._notify = notify
+        self._record = record
+        self._failed = failed
+        self._full_duplex = full_duplex
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[events.Event] = deque()
+        self._busy = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._conversation: Conversation | None = None
+        self._conversations = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ready = False
+        self._opened = False
+        self._complaint = ""  # why the device could not be opened, as last recorded
+
+    # -- events ---------------------------------------------------------------------------------------------------------------------
+
+    def post(self, event: events.Event) -> None:
+        """Take an event from any thread."""
+        self._loop.call_soon_threadsafe(self.feed, event)
+
+    def feed(self, event: events.Event) -> None:
+        """Take an event on the loop."""
+        self._waiting.append(event)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._waiting:
+                self._handle(self._waiting.popleft())
+        finally:
+            self._busy = False
+
+    def _handle(self, event: events.Event) -> None:
+        now = self._clock()
+        if isinstance(event, events.VoiceHeard | events.VoiceEnded):
+            meant = self._conversation.voice(event) if self._conversation else None
+            if meant is None:
+                return
+            event = meant
+        before = self.machine.state
+        commands = self.machine.feed(event, now)
+        if self.machine.state is not before:
+            self._changed(before, event, now)
+        for command in commands:
+            self._execute(command, event)
+        self._apply_gates()
+        self._set_timer(now)
+
+    def _changed(self, before: State, event: events.Event, now: float) -> None:
+        state = self.machine.state
+        self._lamp.enter(state, now)
+        if isinstance(event, events.WakeHeard):
+            self._record("wake", f"heard {event.word!r} (score {event.score:.2f})", word=event.word, score=round(event.score, 3))
+        if isinstance(event, events.SessionFailed):
+            self._record("fault", event.reason, level="error", retryable=event.retryable)
+        if isinstance(event, events.CaptureLost):
+            self._record("device_lost", event.reason, level="error")
+        if state is State.FAULT and isinstance(event, events.TimePassed):
+            self._record("fault", f"the service did not answer in time while {before.value}", level="error", retryable=True)
+        self._record("state", f"{before.name} -> {state.name} on {type(event).__name__}", state=state.value, previous=before.value)
+        if state is not State.STOPPED:
+            self._notify.status(STATUS[state])
+        if state is State.IDLE and not self._ready:
+            self._ready = True
+            self._notify.ready(STATUS[state])
+            self._record("ready", "ready: nothing leaves this device before the wake word or the button")
+
+    def _apply_gates(self) -> None:
+        meaning = self.machine.meaning
+        self._hearing.wake_counts = meaning.wake
+        if self._conversation is not None:
+            self._conversation.uplink = meaning.uplink
+
+    def _set_timer(self, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.machine.deadline is not None:
+            self._timer = self._loop.call_later(max(0.0, self.machine.deadline - now), self.feed, events.TimePassed())
+
+    # -- commands -------------------------------------------------------------------------------------------------------------------
+
+    def _execute(self, command: events.Command, event: events.Event) -> None:
+        wake = event if isinstance(event, events.WakeHeard) else None
+        match command:
+            case events.OpenSession():
+                self._open(wake)
+            case events.CloseSession():
+                self._close()
+            case events.EndTurn():
+                if self._conversation is not None:
+                    self._conversation.end_turn()
+            case events.Interrupt():
+                if self._conversation is not None:
+                    self._conversation.interrupt(wake)
+            case events.PlayCue(name=name):
+                self._cues.play(name)
+            case events.StopCapture():
+                self._device.stop_capture()
+            case events.StartCapture():
+                self._start_capture()
+            case events.Exit():
+                self._spawn(self._exit())
+
+    def _open(self, wake: events.WakeHeard | None) -> None:
+        self._conversations += 1
+        self._conversation = Conversation(
+            self._open_session(),
+            self._device,
+            self._hearing,
+            self.feed,
+            self._record,
+            self._failed,
+            full_duplex=self._full_duplex,
+            number=self._conversations,
+            wake=wake,
+            clock=self._clock,
+        )
+        self._spawn(self._conversation.run())
+
+    def _close(self) -> None:
+        if self._conversation is not None:
+            self._spawn(self._conversation.close())
+            self._conversation = None
+
+    def _start_capture(self) -> None:
+        self._hearing.restart()
+        try:
+            self._device.start_capture()
+        except HardwareError as error:
+            self._record("device_lost", str(error), level="error")
+            self._device.close()
+            self._opened = False  # the supervisor opens it again
+
+    async def _exit(self) -> None:
+        self._notify.stopping()
+        others = self._tasks - {asyncio.current_task()}  # type: ignore[arg-type]
+        if others:
+            await asyncio.wait(others, timeout=1.2)
+        self.stopped.set()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._settle)
+
+    def _settle(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
+
+    # -- the device -----------------------------------------------------------------------------------------------------------------
+
+    async def supervise(self) -> None:
+        """Open the device, notice when it dies, and open it again, for ever."""
+        delays = Backoff(first_s=1.0, cap_s=10.0)
+        while True:
+            state = self.machine.state
+            if state is State.MUTED or state is State.STOPPED:
+                await asyncio.sleep(_SUPERVISE_S)
+                continue
+            if not self._opened:
+                self._opened = self._try_open()
+                if not self._opened:
+                    await asyncio.sleep(next(delays))
+                    continue
+                delays.reset()
+            reason = self._device.failure(self._clock())
+            if reason is not None:
+                self._opened = False
+                self._device.close()
+                self.feed(events.CaptureLost(reason))
+                continue
+            await asyncio.sleep(_SUPERVISE_S)
+
+    def _try_open(self) -> bool:
+        self._hearing.restart()
+        try:
+            self._device.open()
+        except HardwareError as error:
+            text = str(error)
+            if text != self._complaint:  # the same reason every ten seconds would fill the journal
+                self._complaint = text
+                self._record("device_missing", text, level="error")
+                self._notify.status(text)
+            return False
+        self._complaint = ""
+        return True
