@@ -1,0 +1,43 @@
+# make demo     the whole speaker with no sound card, no pins and no account (make demo LIVE=1: your own microphone and loudspeaker)
+# make test     every test                  make check    style, types and the dependency rules
+# make bench    the measurements            make install  on a Raspberry Pi, with sudo
+#
+# What a target needs is installed first: Debian packages that are missing (through sudo), Python packages into .venv.
+# Another Python: make test PYTHON=python3.13 (with a virtual environment of its own). Options for pytest: make test ARGS='-k journal'
+
+PYTHON ?= python3
+VENV   := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import platform; print(platform.python_version())'))
+BIN    := $(VENV)/bin
+
+.PHONY: demo test check bench install clean
+
+demo: $(VENV)/.demo
+	$(BIN)/pipit demo $(if $(LIVE),--live)
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -q $(ARGS)
+
+check: $(VENV)/.test
+	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/python -m pytest -q tests/test_architecture.py
+
+bench: $(VENV)/.test
+	$(BIN)/python tests/bench/run.py $(ARGS)
+
+install:
+	systemd/install.sh
+
+clean:
+	rm -rf .venv* build .demo .*_cache .hypothesis daemon/*.egg-info
+
+# -- what the targets need: a stamp says that it was installed after pyproject.toml and the list of packages last changed ------------
+
+$(VENV)/.demo: NEEDS = build demo
+$(VENV)/.demo: EXTRAS = rehearsal
+$(VENV)/.test: NEEDS = build demo test
+$(VENV)/.test: EXTRAS = rehearsal,dev
+$(VENV)/.demo $(VENV)/.test: pyproject.toml systemd/packages.txt
+	systemd/packages.sh $(NEEDS)
+	@echo 'Installing Python packages into $(VENV) (a minute or two, the first time)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@touch $(VENV)/.demo $@
