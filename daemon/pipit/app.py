@@ -19,11 +19,14 @@ from pipit.cues import Cues
 from pipit.hearing import Hearing
 from pipit.lamp import Lamp
 from pipit.system.journal import recorder
-from pipit.system.notify import Notify, Pulse
+from pipit.system.notify import Pulse, Vitals, keep_fed, notifier
 
 _SWITCH_S = 0.0005
-"""Longest time a thread keeps the interpreter lock while an audio callback waits for it. The default of 5 ms makes callbacks of 20 ms
-late by up to 90 ms under load; 0.5 ms keeps them within 3 ms (measured with PortAudio on two cores)."""
+"""Longest time a thread keeps the interpreter lock while an audio callback waits for it. The default of 5 ms makes callbacks of
+20 ms late by up to 90 ms under load; 0.5 ms keeps them within 3 ms (measured with PortAudio on two cores)."""
+
+_PATIENCE_S = 3.0
+"""No sound processed for this long, with a microphone that claims to run: Pipit is deaf and lets the watchdog restart it."""
 
 _QUIETEST_DBFS, _LOUDEST_DBFS = -50.0, -10.0
 """Range of levels that the lights show."""
@@ -68,7 +71,7 @@ async def run(config: Config) -> None:
     machine = Machine(limits, TRANSITIONS if talk.follow_up else {**TRANSITIONS, **ONE_QUESTION}, now=clock())
     hearing = Hearing(device, engine, canceller, lambda event: loop.call_soon_threadsafe(conductor.feed, event), failed_elsewhere)
     lamp = Lamp(board, lambda: _level(machine.state, hearing.level_dbfs, device.mixer.level_dbfs), clock, record)
-    notify = Notify()
+    notify = notifier()
     conductor = Conductor(
         machine,
         device,
@@ -84,6 +87,10 @@ async def run(config: Config) -> None:
     )
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, conductor.feed, events.StopRequested())
+
+    def vitals() -> Vitals:
+        return Vitals(hearing.frames, machine.state not in (State.MUTED, State.STARTING))
+
     gestures = _Gestures(Gestures(hold_s=config.button.settings.hold_s), conductor, loop, clock)
     button.start(gestures.post)
     hearing.start()
@@ -93,7 +100,7 @@ async def run(config: Config) -> None:
             background = [
                 tasks.create_task(lamp.run()),
                 tasks.create_task(conductor.supervise()),
-                tasks.create_task(_feed_watchdog(notify, machine, hearing, clock)),
+                tasks.create_task(keep_fed(notify, Pulse(_PATIENCE_S), vitals, record)),
             ]
             await _first(conductor.stopped, crashed)
             for task in background:
@@ -113,19 +120,6 @@ async def _first(stopped: asyncio.Event, crashed: asyncio.Future[None]) -> None:
     waiting.cancel()
     if crashed.done():
         crashed.result()
-
-
-async def _feed_watchdog(notify: Notify, machine: Machine, hearing: Hearing, clock: Callable[[], float]) -> None:
-    """Feed systemd's watchdog while sound is really being processed, or rightly is not."""
-    interval_s = notify.watchdog_interval_s
-    if interval_s is None:
-        return
-    pulse = Pulse(limit_s=interval_s)
-    while True:
-        silent = machine.state in (State.MUTED, State.STARTING)
-        if pulse.alive(hearing.frames, clock(), excused=silent):
-            notify.feed()
-        await asyncio.sleep(interval_s / 2)
 
 
 def _level(state: State, microphone_dbfs: float, loudspeaker_dbfs: float) -> float:

@@ -1,7 +1,7 @@
 """Events -> machine -> commands: the one place where what was decided is done.
 
-Everything here runs on the event loop. Events may arrive while a command is being carried out; they wait their turn, so each command
-sees the state that asked for it.
+Everything here runs on the event loop. Events may arrive while a command is being carried out; they wait their turn, so each
+command sees the state that asked for it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pipit.hearing import Hearing
 from pipit.lamp import Lamp
 from pipit.services import Session
 from pipit.system import Record
-from pipit.system.notify import Notify
+from pipit.system.notify import Notifier
 
 _SUPERVISE_S = 0.25
 """How often the streams are looked at: a dead one is noticed within this and the device's own limit of 0.5 s."""
@@ -53,7 +53,7 @@ class Conductor:
         lamp: Lamp,
         cues: Cues,
         open_session: Callable[[], Session],
-        notify: Notify,
+        notify: Notifier,
         record: Record,
         failed: Callable[[BaseException], None],
         *,
@@ -84,7 +84,7 @@ class Conductor:
         self._opened = False
         self._complaint = ""  # why the device could not be opened, as last recorded
 
-    # -- events ---------------------------------------------------------------------------------------------------------------------
+    # -- events -----------------------------------------------------------------------------------------------------------------
 
     def post(self, event: events.Event) -> None:
         """Take an event from any thread."""
@@ -150,7 +150,7 @@ class Conductor:
         if self.machine.deadline is not None:
             self._timer = self._loop.call_later(max(0.0, self.machine.deadline - now), self.feed, events.TimePassed())
 
-    # -- commands -------------------------------------------------------------------------------------------------------------------
+    # -- commands ---------------------------------------------------------------------------------------------------------------
 
     def _execute(self, command: events.Command, event: events.Event) -> None:
         wake = event if isinstance(event, events.WakeHeard) else None
@@ -221,7 +221,7 @@ class Conductor:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(error)
 
-    # -- the device -----------------------------------------------------------------------------------------------------------------
+    # -- the device -------------------------------------------------------------------------------------------------------------
 
     async def supervise(self) -> None:
         """Open the device, notice when it dies, and open it again, for ever."""

@@ -1,7 +1,8 @@
 """One conversation with a voice service: from the first socket to the goodbye.
 
-Sound goes up from what `Hearing` keeps, beginning where the person began; sound comes down into the device's mixer. Between the two it
-knows, to the sample, what has been heard of a reply, and tells the machine only what matters: ready, started, stopped, audible, over.
+Sound goes up from what `Hearing` keeps, beginning where the person began; sound comes down into the device's mixer. Between the two
+it knows, to the sample, what has been heard of a reply, and tells the machine only what matters: ready, started, stopped, audible,
+over.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ CHUNK = 2 * FRAME
 """Samples at 16 kHz in one message upwards: 40 ms, half the messages of a 20 ms block for 10 ms of delay on average."""
 
 AUDIBLE = 104
-"""Peak of a 16-bit sample that a person can hear from a loudspeaker: -50 dBFS. Some services begin each reply with up to 2 s of silence."""
+"""Peak of a 16-bit sample that a person can hear from a loudspeaker: -50 dBFS. Some services begin each reply with up to 2 s of
+silence."""
 
 QUEUED_S = 600
 """Longest reply that is kept when it arrives faster than it is played: 29 MB at 24 kHz. What is beyond is dropped and recorded."""
@@ -140,10 +142,13 @@ class Conversation:
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = Turn(1, called=clock(), wake_score=None if wake is None else wake.score)
 
-    # -- what the conductor asks for ------------------------------------------------------------------------------------------------
+    # -- what the conductor asks for --------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Open the session and serve it until it ends or `close` is called. Network trouble becomes an event, never an exception."""
+        """Open the session and serve it until it ends or `close` is called.
+
+        Network trouble becomes an event, never an exception.
+        """
         loop = asyncio.get_running_loop()
         self._hearing.on_frame = lambda: loop.call_soon_threadsafe(self._fresh.set)
         self._spawn(self._play())
@@ -203,7 +208,7 @@ class Conversation:
             task.cancel()
         await self._session.close()
 
-    # -- upwards --------------------------------------------------------------------------------------------------------------------
+    # -- upwards ----------------------------------------------------------------------------------------------------------------
 
     def _first_sample(self, position: int) -> int:
         """Return where in `heard` a request that followed a wake word at `position` begins."""
@@ -259,7 +264,7 @@ class Conversation:
             self._silence_until = now + ECHO_TAIL_S
         return now < self._silence_until
 
-    # -- downwards ------------------------------------------------------------------------------------------------------------------
+    # -- downwards --------------------------------------------------------------------------------------------------------------
 
     def _take(self, event: services.Event) -> None:
         """Act on one event of the session."""
@@ -310,8 +315,8 @@ class Conversation:
         for reply in self._live():
             reply.done = True
             reply.changed.set()
-        while self._live():
-            await asyncio.sleep(0.02)
+        if followers := [reply.follower for reply in self._live() if reply.follower is not None]:
+            await asyncio.wait(followers)
         self._post(events.SessionEnded(self._ended_reason))
 
     def _reply(self, name: str) -> _Reply | None:
@@ -418,7 +423,7 @@ class Conversation:
         self._post(events.ReplyFinished() if asked else events.GreetingFinished())
 
     async def _until_heard(self, position: int) -> None:
-        while (missing := position - self._device.heard(self._clock())) > 0:
+        while (missing := position - self._device.heard(self._clock())) > 0:  # noqa: ASYNC110 (callbacks signal nothing: they copy)
             await asyncio.sleep(max(missing / self._mixer.rate_hz, 0.005))
 
     def _live(self) -> list[_Reply]:
@@ -443,7 +448,7 @@ class Conversation:
         self._mixer.discard()
         return heard_ms
 
-    # -- the turn's record ----------------------------------------------------------------------------------------------------------
+    # -- the turn's record ------------------------------------------------------------------------------------------------------
 
     def _user_started(self) -> None:
         self._unwanted = False

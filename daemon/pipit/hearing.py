@@ -1,7 +1,7 @@
 """Microphone -> echo canceller -> voice activity -> wake word: the one thread that looks at every sample.
 
-It also keeps what was heard: the last seconds stay in `heard`, so that nothing said while the service is being reached is lost. Nothing
-of it leaves the device unless a conversation reads it.
+It also keeps what was heard: the last seconds stay in `heard`, so that nothing said while the service is being reached is lost.
+Nothing of it leaves the device unless a conversation reads it.
 """
 
 from __future__ import annotations
