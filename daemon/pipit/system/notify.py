@@ -15,16 +15,13 @@ from pipit.system.journal import printable
 class Notify:
     """Speaks to the systemd that started this process, or to nobody.
 
-    Args:
-        environ: where $NOTIFY_SOCKET, $WATCHDOG_USEC and $WATCHDOG_PID stand.
-
     Raises:
         ImportError: systemd waits for a message and systemd-python is missing; staying silent would make systemd kill us later.
     """
 
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        self._send = _sender() if environ.get("NOTIFY_SOCKET") else _silence
-        self.watchdog_interval_s = _watchdog_interval_s(environ, os.getpid())
+    def __init__(self) -> None:
+        self._send = _sender() if os.environ.get("NOTIFY_SOCKET") else _silence
+        self.watchdog_interval_s = _watchdog_interval_s(os.environ, os.getpid())
         """How often to `feed`, or None where nobody watches."""
 
     def ready(self, status: str) -> None:
