@@ -13,13 +13,16 @@ from typing import Any, Protocol
 Message = str | bytes
 """One WebSocket frame: text or binary."""
 
+NAMES: Mapping[str, str] = {"openai": "openai_realtime", "assemblyai": "assemblyai"}
+"""`service.provider` -> module. The folder's other modules are what the codecs share."""
+
 
 @dataclass(frozen=True)
 class Request:
-    """How to open the socket."""
+    """How to open the socket. Either field may hold the key, so neither is printed."""
 
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,9 @@ class Capabilities:
     """A running reply can be cancelled from here; otherwise it is only silenced locally."""
     truncate: bool = False
     """The service wants to know how much of a cancelled reply was heard."""
+    speech_interrupts: bool = False
+    """`UserStarted` means that the service takes a reply for interrupted as soon as it hears speech, even a reply that it has sent to
+    the end (`ReplyDone`) and that is still being played here."""
     resume: bool = False
     """A dropped session can be taken up again."""
     ping: bool = True
@@ -195,6 +201,9 @@ class Codec(Protocol):
 
     def receive(self, message: Message) -> Sequence[Event]:
         """Understand one message. Never raises: unknown messages are counted in `unknown`, malformed ones in `malformed`."""
+
+    def to_send(self) -> Sequence[Message]:
+        """Return, once, what has to be sent because of what was received: a greeting, results of tools. Call it after each `receive`."""
 
     def closed(self, code: int, reason: str) -> Event:
         """Say what it means that the service closed the socket with this code: `Ended` or `Failed`."""
