@@ -277,6 +277,8 @@ class Conversation:
             case services.UserStarted():
                 self._user_started()
                 self._post(events.UserStarted())
+                if self._session.capabilities.speech_interrupts:
+                    self._talked_over()
             case services.UserStopped():
                 self._user_stopped()
                 self._post(events.UserStopped())
@@ -388,10 +390,7 @@ class Conversation:
         if reply is None or event.reply in self._dead:
             return
         if event.status == "interrupted":
-            heard_ms = self._silence(reply)
-            self._spawn(self._session.interrupt(reply.id, heard_ms, by_service=True))
-            self._finish_turn(interrupted=True)
-            self._post(events.ReplyInterrupted())
+            self._stopped_by_service(reply)
             return
         if event.status == "failed":
             self._record("service", f"the reply failed: {event.reason or 'no reason given'}", level="warning", kind="reply")
@@ -399,6 +398,17 @@ class Conversation:
         if not reply.queued:
             self._mixer.end()
         reply.changed.set()
+
+    def _talked_over(self) -> None:
+        """The person talks over replies that the service has sent to the end and that are still being played here."""
+        for reply in self._live():
+            if reply.done:
+                self._stopped_by_service(reply)
+
+    def _stopped_by_service(self, reply: _Reply) -> None:
+        self._spawn(self._session.interrupt(reply.id, self._silence(reply), by_service=True))
+        self._finish_turn(interrupted=True)
+        self._post(events.ReplyInterrupted())
 
     async def _follow(self, reply: _Reply) -> None:
         """Report when a reply becomes audible and when it is over, at the loudspeaker."""
