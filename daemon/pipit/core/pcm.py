@@ -21,8 +21,8 @@ _PLANS = 8
 class Resampler:
     """Changes the sample rate of a stream: mono int16 in, mono int16 out, with the filter's state kept between blocks.
 
-    A polyphase FIR low-pass: a sinc under a Kaiser window, whose stop band begins at the lower of the two Nyquist frequencies, so that
-    whatever could alias is down by 80 dB (asserted in tests/core/test_pcm.py). It holds a sample back for half its length,
+    A polyphase FIR low-pass: a sinc under a Kaiser window, whose stop band begins at the lower of the two Nyquist frequencies, so
+    that whatever could alias is down by 80 dB (asserted in tests/core/test_pcm.py). It holds a sample back for half its length,
     `lobes` periods of the lower rate: 1 ms between 16 and 48 kHz with the default. FFT resamplers hold it for 40 ms and more.
 
     How the stream is cut into blocks makes no difference to the result.
@@ -49,7 +49,7 @@ class Resampler:
         self.delay_s = 0.0 if self._identity else _half_length(self._up, self._down, lobes) / (self._up * rate_in_hz)
         """How much later a sound is in the output than in the input."""
         self._taps = _polyphase(self._up, self._down, lobes)
-        self._longest = max(1, rate_in_hz // 50)  # 20 ms are a whole number of periods for all usual pairs of rates: one plan serves
+        self._longest = rate_in_hz // 50  # 20 ms are a whole number of periods of all usual pairs of rates, so one plan serves
         self._plans: dict[tuple[int, int], tuple[NDArray[np.intp], NDArray[np.float32], int]] = {}
         self.reset()
 
@@ -59,7 +59,7 @@ class Resampler:
         self._history = np.zeros(self._taps.shape[1] - 1, np.float32)
 
     def process(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
-        """Take the next samples, shape (n,), any n; return what is complete by now. With equal rates that is the argument itself."""
+        """Take the next samples, shape (n,), any n; return what is complete by now. With equal rates: the argument itself."""
         if self._identity:
             return samples
         pieces = [self._filter(samples[start : start + self._longest]) for start in range(0, len(samples), self._longest)]
@@ -71,18 +71,21 @@ class Resampler:
         return result.astype(np.int16)
 
     def _filter(self, samples: NDArray[np.int16]) -> NDArray[np.float32]:
-        length = self._taps.shape[1]
+        # einsum, not matmul: BLAS adds in an order that depends on the block's shape, and the result would too.
         line = np.concatenate((self._history, samples), dtype=np.float32)
-        windows = sliding_window_view(line, length)
         self._history = line[len(samples) :]
+        windows = sliding_window_view(line, self._taps.shape[1])
+        result: NDArray[np.float32]
         if self._down == 1:
-            return np.einsum("nk,pk->np", windows, self._taps).ravel()
-        if self._up == 1:
+            result = np.einsum("nk,pk->np", windows, self._taps).ravel()
+        elif self._up == 1:
             chosen = windows[self._phase :: self._down]
             self._phase += len(chosen) * self._down - len(samples)
-            return np.einsum("nk,k->n", chosen, self._taps[0])
-        places, taps, self._phase = self._plan(len(samples))
-        return np.einsum("nk,nk->n", windows[places], taps)
+            result = np.einsum("nk,k->n", chosen, self._taps[0])
+        else:
+            places, taps, self._phase = self._plan(len(samples))
+            result = np.einsum("nk,nk->n", windows[places], taps)
+        return result
 
     def _plan(self, count: int) -> tuple[NDArray[np.intp], NDArray[np.float32], int]:
         """Return for the next `count` input samples: window and taps of each output sample, and the phase afterwards."""

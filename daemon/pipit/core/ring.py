@@ -85,6 +85,6 @@ class Ring:
         if until_end < len(copy):
             copy[until_end:] = self._samples[: len(copy) - until_end]
         if start < stop and start < self._claimed - self._size:
-            raise ValueError(f"samples {start} to {stop} were overwritten while they were read; the ring now holds {self.oldest} on")
+            raise ValueError(f"samples {start} to {stop} were overwritten meanwhile; the ring now begins at {self.oldest}")
         self._consumed = max(self._consumed, stop)
         return copy
