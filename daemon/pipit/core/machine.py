@@ -81,6 +81,9 @@ class Meaning(NamedTuple):
     uplink: Uplink
     limit: str | None
     """Which field of `Limits` ends the state."""
+    at_once: bool = False
+    """Whether a press of the button counts as it goes down. Elsewhere it counts as it comes up, because it may yet become a hold,
+    and a hold that mutes must not have opened a session or ended a turn first. See `core.gestures`."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +106,8 @@ MEANING: Mapping[State, Meaning] = {
     State.CONNECTING: Meaning(False, Uplink.CLOSED, "connect_s"),
     State.LISTENING: Meaning(False, Uplink.OPEN, "idle_s"),
     State.HEARING: Meaning(False, Uplink.OPEN, "utterance_s"),
-    State.THINKING: Meaning(True, Uplink.OPEN, "answer_s"),
-    State.SPEAKING: Meaning(True, Uplink.DUPLEX, "reply_s"),
+    State.THINKING: Meaning(True, Uplink.OPEN, "answer_s", at_once=True),
+    State.SPEAKING: Meaning(True, Uplink.DUPLEX, "reply_s", at_once=True),
     State.MUTED: Meaning(False, Uplink.CLOSED, None),
     State.FAULT: Meaning(True, Uplink.CLOSED, "fault_s"),
     State.STOPPED: Meaning(False, Uplink.CLOSED, None),
