@@ -7,7 +7,6 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Callable
 
 from pipit import plugins
 from pipit.conductor import Conductor
@@ -74,6 +73,7 @@ async def run(config: Config) -> None:
     notify = notifier()
     conductor = Conductor(
         machine,
+        Gestures(hold_s=config.button.settings.hold_s),
         device,
         hearing,
         lamp,
@@ -91,8 +91,7 @@ async def run(config: Config) -> None:
     def vitals() -> Vitals:
         return Vitals(hearing.frames, machine.state not in (State.MUTED, State.STARTING))
 
-    gestures = _Gestures(Gestures(hold_s=config.button.settings.hold_s), conductor, loop, clock)
-    button.start(gestures.post)
+    button.start(conductor.post_edge)
     hearing.start()
     gc.freeze()  # what lives for ever need not be looked at by the collector, whose pauses would hold up the callbacks
     try:

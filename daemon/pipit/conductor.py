@@ -15,6 +15,7 @@ from pipit.audio import Device
 from pipit.conversation import Conversation
 from pipit.core import events
 from pipit.core.backoff import Backoff
+from pipit.core.gestures import Gestures
 from pipit.core.machine import Machine, State
 from pipit.cues import Cues
 from pipit.errors import HardwareError
@@ -48,6 +49,7 @@ class Conductor:
     def __init__(
         self,
         machine: Machine,
+        gestures: Gestures,
         device: Device,
         hearing: Hearing,
         lamp: Lamp,
@@ -63,6 +65,8 @@ class Conductor:
         self.stopped = asyncio.Event()
         """Set when everything has been said and closed."""
         self.machine = machine
+        self._gestures = gestures
+        self._gesture_timer: asyncio.TimerHandle | None = None
         self._device = device
         self._hearing = hearing
         self._lamp = lamp
@@ -101,6 +105,25 @@ class Conductor:
                 self._handle(self._waiting.popleft())
         finally:
             self._busy = False
+
+    def post_edge(self, edge: events.Edge) -> None:
+        """Take an edge of the button from any thread."""
+        self._loop.call_soon_threadsafe(self._edge, edge)
+
+    def _edge(self, edge: events.Edge | None) -> None:
+        """Take an edge, or the passing of time."""
+        if edge is not None:
+            meant = self._gestures.feed(edge, self.machine.meaning.at_once)
+        else:
+            meant = self._gestures.timeout(self._clock())
+        for event in meant:
+            self.feed(event)
+        if self._gesture_timer is not None:
+            self._gesture_timer.cancel()
+            self._gesture_timer = None
+        if self._gestures.deadline is not None:
+            delay_s = max(0.0, self._gestures.deadline - self._clock())
+            self._gesture_timer = self._loop.call_later(delay_s, self._edge, None)
 
     def _handle(self, event: events.Event) -> None:
         now = self._clock()
