@@ -1,0 +1,111 @@
+"""What to listen for, in which portions, and when a score is a wake word. Shared by the engines; nothing here runs a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from pipit.core.options import option
+from pipit.wake import Wake
+
+if TYPE_CHECKING:
+    import numpy as np
+    from _typeshed import ReadableBuffer
+    from numpy.typing import NDArray
+
+RATE_HZ = 16000
+
+FRAME = 1280
+"""Samples between two scores: 80 ms. openWakeWord's models know no other step."""
+
+FRAME_BYTES = 2 * FRAME
+
+
+@dataclass(frozen=True)
+class Word:
+    """A wake word."""
+
+    model: str = option(
+        "hey_jarvis",
+        "Name of an installed model (`pipit models` lists them), or the path of your own openWakeWord model: .tflite or .onnx.",
+        example="/etc/pipit/hey_pipit.tflite",
+    )
+    threshold: float = option(
+        0.5,
+        "Score from which on it counts as heard. Lower hears more, and more that was not said.",
+        minimum=0.05,
+        maximum=1.0,
+    )
+
+
+class Frames:
+    """Cuts a stream of samples into frames of 80 ms, whatever the blocks that it comes in."""
+
+    def __init__(self) -> None:
+        self._frame = memoryview(bytearray(FRAME_BYTES))
+        self._filled = 0
+
+    def feed(self, block: NDArray[np.int16] | ReadableBuffer) -> Iterator[memoryview]:
+        """Yield every frame that the block completes, as bytes; each is valid until the next is asked for.
+
+        Raises:
+            ValueError: the block does not hold whole int16 samples.
+        """
+        samples = _as_bytes(block)
+        start = 0
+        while start < len(samples):
+            count = min(len(samples) - start, FRAME_BYTES - self._filled)
+            self._frame[self._filled : self._filled + count] = samples[start : start + count]
+            start += count
+            self._filled += count
+            if self._filled == FRAME_BYTES:
+                self._filled = 0
+                yield self._frame
+
+    def reset(self) -> None:
+        """Forget the unfinished frame."""
+        self._filled = 0
+
+
+def _as_bytes(block: NDArray[np.int16] | ReadableBuffer) -> memoryview:
+    view = memoryview(cast("ReadableBuffer", block))  # numpy declares its buffer protocol only from Python 3.12 on
+    if view.format not in ("h", "<h", "B", "b", "c") or view.nbytes % 2:
+        raise ValueError(f"a block of {view.nbytes} bytes in format {view.format!r}: the wake word takes int16 samples")
+    return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
+
+
+class Trigger:
+    """Decides which scores are a wake word.
+
+    Args:
+        thresholds: for each word, the score from which on it counts.
+        patience: how many frames in a row must reach the threshold.
+        refractory_s: how long after a wake word nothing counts; whatever began within it belongs to the same utterance.
+    """
+
+    def __init__(self, thresholds: Mapping[str, float], patience: int, refractory_s: float) -> None:
+        self._thresholds = thresholds
+        self._patience = patience
+        self._refractory_frames = round(refractory_s * RATE_HZ / FRAME)
+        self._quiet_frames = 0
+        self._frames_over = dict.fromkeys(thresholds, 0)
+
+    def feed(self, scores: Mapping[str, float]) -> Wake | None:
+        """Take the scores of the next frame; return the strongest word that has just been recognised, if there is one."""
+        self._quiet_frames = max(0, self._quiet_frames - 1)
+        recognised = [Wake(word, score) for word, score in scores.items() if self._reached(word, score)]
+        if not recognised or self._quiet_frames:
+            return None
+        self._quiet_frames = self._refractory_frames
+        return max(recognised, key=lambda wake: wake.score)
+
+    def reset(self) -> None:
+        """Forget the scores so far."""
+        self._quiet_frames = 0
+        self._frames_over = dict.fromkeys(self._thresholds, 0)
+
+    def _reached(self, word: str, score: float) -> bool:
+        """Return whether this is the frame in which the word has been over its threshold for long enough."""
+        self._frames_over[word] = self._frames_over[word] + 1 if score >= self._thresholds[word] else 0
+        return self._frames_over[word] == self._patience
