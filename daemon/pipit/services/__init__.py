@@ -36,8 +36,8 @@ class Capabilities:
     truncate: bool = False
     """The service wants to know how much of a cancelled reply was heard."""
     speech_interrupts: bool = False
-    """`UserStarted` means that the service takes a reply for interrupted as soon as it hears speech, even a reply that it has sent to
-    the end (`ReplyDone`) and that is still being played here."""
+    """`UserStarted` means that the service takes a reply for interrupted as soon as it hears speech, even a reply that it has sent
+    to the end (`ReplyDone`) and that is still being played here."""
     resume: bool = False
     """A dropped session can be taken up again."""
     ping: bool = True
@@ -203,7 +203,7 @@ class Codec(Protocol):
         """Understand one message. Never raises: unknown messages are counted in `unknown`, malformed ones in `malformed`."""
 
     def to_send(self) -> Sequence[Message]:
-        """Return, once, what has to be sent because of what was received: a greeting, results of tools. Call it after each `receive`."""
+        """Return, once, what is to be sent because of what was received: a greeting, results of tools. Follows each `receive`."""
 
     def closed(self, code: int, reason: str) -> Event:
         """Say what it means that the service closed the socket with this code: `Ended` or `Failed`."""

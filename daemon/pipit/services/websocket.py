@@ -1,0 +1,326 @@
+"""The one network shell: a pure codec in, a session out.
+
+Everything that is about the network is here, and nothing that is about a service. Until `events` is iterated nothing happens: no
+name is looked up, no socket is made, no thread started. Afterwards the iterator owns the socket.
+
+Deadlines: `connect_s` until the service is ready, `read_s` of silence while a reply is due, `write_s` for each message, a ping
+every `ping_s` unless the service ignores pings, and one second for the goodbye. All of them end in one event with a reason, never
+in an exception.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from urllib.parse import parse_qsl, urlsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from pipit import __version__
+from pipit.services import (
+    Codec,
+    Ended,
+    Event,
+    Failed,
+    Message,
+    Ready,
+    ReplyDone,
+    ReplyStarted,
+    Request,
+    Session,
+    UserStarted,
+    UserStopped,
+    failures,
+)
+from pipit.services.dial import race, resolve
+from pipit.services.settings import ServiceSettings
+
+MESSAGE_BYTES = 16 * 2**20
+"""Largest message accepted. OpenAI's limit in the other direction is 15 MiB; real ones are below 100 kB."""
+
+QUEUED_FRAMES = 8
+"""Frames that are read ahead; then the service has to wait. Few, because a hostile frame may have MESSAGE_BYTES."""
+
+_SILENT = logging.Logger("pipit.services.library", logging.CRITICAL + 1)
+"""The WebSocket library logs request headers at debug level, and the key is in one of them."""
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """How long to wait for what, in seconds."""
+
+    connect_s: float = 10
+    read_s: float = 30
+    write_s: float = 10
+    ping_s: float = 20
+    """Between pings, and for the answer to one."""
+    close_s: float = 0.9
+    """For goodbye and close together: a session is over within a second."""
+
+
+class _Stage(Enum):
+    NEW = "has not begun"
+    RESOLVING = "the name is being looked up"
+    CONNECTING = "no answer to the connection request"
+    UPGRADING = "no answer to the WebSocket request"
+    PREPARING = "the service took the connection but not the session"
+    OPEN = "the session is ready"
+    OVER = "closed"
+
+
+def sessions(make: Callable[[], Codec], settings: ServiceSettings) -> Callable[[], Session]:
+    """Return a factory of sessions.
+
+    Args:
+        make: returns a new codec, one for each session.
+        settings: where the deadlines are.
+    """
+    deadlines = Deadlines(settings.connect_s, settings.read_s, settings.write_s)
+    if make().request().url.startswith("wss:"):
+        trusted()  # reads the certificates now, not when somebody waits for an answer
+    return lambda: WebSocketSession(make(), deadlines)
+
+
+@functools.cache
+def trusted() -> ssl.SSLContext:
+    """Return the one TLS context, with the system's certificates."""
+    return ssl.create_default_context()
+
+
+class WebSocketSession:
+    """A `Session` over one WebSocket. What is sent before `Ready` or after the end is dropped.
+
+    Args:
+        codec: a new one.
+        deadlines: in seconds.
+        tls: other than the system's certificates.
+    """
+
+    def __init__(self, codec: Codec, deadlines: Deadlines = Deadlines(), tls: ssl.SSLContext | None = None) -> None:
+        self.input_rate_hz = codec.input_rate_hz
+        self.output_rate_hz = codec.output_rate_hz
+        self.capabilities = codec.capabilities
+        self._codec = codec
+        self._deadlines = deadlines
+        self._tls = tls
+        self._stage = _Stage.NEW
+        self._socket: ClientConnection | None = None
+        self._patience: asyncio.Timeout | None = None
+        self._due: float | None = None
+        self._verdict: Failed | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
+
+    async def events(self) -> AsyncIterator[Event]:
+        """See `Session.events`. May be iterated once."""
+        if self._stage is _Stage.OVER:
+            yield Ended("closed before it began")
+            return
+        if self._stage is not _Stage.NEW:
+            raise RuntimeError("a session's events can be iterated once")
+        last: Event | None = None
+        try:
+            socket = await self._open()
+            while last is None:
+                for event in await self._next(socket):
+                    if isinstance(event, Ended) or (isinstance(event, Failed) and event.kind != "benign"):
+                        last = event
+                        break
+                    yield event
+        except (OSError, WebSocketException) as error:  # TimeoutError is an OSError
+            last = self._why(error)
+        finally:
+            self._patience = None
+            await self.close()
+            if self._socket is not None:
+                self._socket.transport.abort()  # where `close` came between the upgrade and us
+        yield last
+
+    async def audio(self, pcm: bytes) -> None:
+        """See `Session.audio`."""
+        if self._stage is _Stage.OPEN:
+            await self._write(self._codec.audio(pcm))
+
+    async def end_turn(self) -> None:
+        """See `Codec.end_turn`."""
+        if self._stage is _Stage.OPEN:
+            self._expect(reply=True)
+            await self._write(self._codec.end_turn())
+
+    async def interrupt(self, reply: str | None, heard_ms: int, *, by_service: bool) -> None:
+        """See `Codec.interrupt`."""
+        if self._stage is _Stage.OPEN:
+            self._expect(reply=False)
+            await self._write(self._codec.interrupt(reply, heard_ms, by_service=by_service))
+
+    async def tool_result(self, call: str, result: str, *, is_error: bool) -> None:
+        """See `Codec.tool_result`."""
+        if self._stage is _Stage.OPEN and (messages := self._codec.tool_result(call, result, is_error=is_error)):
+            self._expect(reply=True)
+            await self._write(messages)
+
+    async def generate(self, instructions: str) -> None:
+        """See `Codec.generate`."""
+        if self._stage is _Stage.OPEN:
+            self._expect(reply=True)
+            await self._write(self._codec.generate(instructions))
+
+    async def close(self) -> None:
+        """See `Session.close`. May be called at any time, any number of times."""
+        if self._closing is None:
+            ready, self._stage = self._stage is _Stage.OPEN, _Stage.OVER
+            if self._patience is not None and self._socket is None:
+                self._patience.reschedule(asyncio.get_running_loop().time())  # `events` is still connecting
+            self._closing = asyncio.create_task(self._shut(self._socket, polite=ready))
+        await asyncio.shield(self._closing)
+
+    # -- connecting ---------------------------------------------------------------------------------------------------------------
+
+    async def _open(self) -> ClientConnection:
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + self._deadlines.connect_s
+        async with asyncio.timeout_at(self._due) as self._patience:
+            self._socket = await self._connect()
+            self._advance(_Stage.PREPARING)
+            await self._write(self._codec.hello())
+        self._patience = None
+        return self._socket
+
+    async def _connect(self) -> ClientConnection:
+        request = self._codec.request()
+        parts = urlsplit(request.url)
+        secure = parts.scheme == "wss"
+        self._advance(_Stage.RESOLVING)
+        addresses = await resolve(parts.hostname or "", parts.port or (443 if secure else 80))
+        self._advance(_Stage.CONNECTING)
+        plain = await race(addresses, self._deadlines.write_s)
+        self._advance(_Stage.UPGRADING)
+        ping_s = self._deadlines.ping_s if self.capabilities.ping else None
+        try:
+            return await connect(
+                request.url,
+                sock=plain,
+                ssl=(self._tls or trusted()) if secure else None,
+                additional_headers=request.headers,
+                user_agent_header=f"pipit/{__version__}",
+                compression=None,  # ten times the work for sound that does not get smaller
+                proxy=None,  # what the environment says is not for a device; service.url can name a proxy
+                open_timeout=None,  # `connect_s` covers it
+                ping_interval=ping_s,
+                ping_timeout=ping_s,
+                close_timeout=self._deadlines.close_s / 2,
+                max_size=MESSAGE_BYTES,
+                max_queue=QUEUED_FRAMES,
+                logger=_SILENT,
+            )
+        except ValueError as error:
+            # Redirects are not followed with a socket of ours, nor should they: the key is for the address in the configuration.
+            if isinstance(error.__cause__, InvalidStatus):
+                raise error.__cause__ from None
+            raise
+
+    def _advance(self, stage: _Stage) -> None:
+        if self._stage is not _Stage.OVER:
+            self._stage = stage
+
+    # -- reading ------------------------------------------------------------------------------------------------------------------
+
+    async def _next(self, socket: ClientConnection) -> Sequence[Event]:
+        if self._due is not None and self._stage is _Stage.OPEN:
+            self._expect(reply=True)  # silence is counted from here: what came before was a message, or our own delay
+        async with asyncio.timeout_at(self._due) as self._patience:
+            message = await socket.recv()
+        self._patience = None
+        events = self._codec.receive(message)
+        for event in events:
+            self._note(event)
+        if messages := self._codec.to_send():
+            self._expect(reply=True)
+            await self._write(messages)
+        return events
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case Ready():
+                self._advance(_Stage.OPEN)
+                self._expect(reply=False)
+            case UserStopped() | ReplyStarted():
+                self._expect(reply=True)
+            case UserStarted() | ReplyDone():
+                self._expect(reply=False)
+
+    def _expect(self, *, reply: bool) -> None:
+        """Start the read deadline, or stop it."""
+        self._due = asyncio.get_running_loop().time() + self._deadlines.read_s if reply else None
+        if self._patience is not None:
+            self._patience.reschedule(self._due)
+
+    # -- writing and closing ------------------------------------------------------------------------------------------------------
+
+    async def _write(self, messages: Sequence[Message]) -> None:
+        """Send messages in the order of calls. A failure is reported by `events`, which sees the same broken socket."""
+        socket = self._socket
+        if not messages or socket is None:
+            return
+        try:
+            async with asyncio.timeout(self._deadlines.write_s), self._writing:
+                for message in messages:
+                    await socket.send(message)
+        except TimeoutError:
+            self._verdict = Failed("retryable", f"{self._host} took nothing of what Pipit sent for {self._deadlines.write_s:g} s")
+            socket.transport.abort()
+        except ConnectionClosed:
+            pass
+
+    async def _shut(self, socket: ClientConnection | None, *, polite: bool) -> None:
+        if socket is None:
+            return
+        try:
+            async with asyncio.timeout(self._deadlines.close_s):
+                if polite and (goodbye := self._codec.goodbye()):
+                    for message in goodbye:
+                        await socket.send(message)
+                    with contextlib.suppress(TimeoutError):  # let the service close first: it ends what it bills
+                        async with asyncio.timeout(self._deadlines.close_s / 2):
+                            await socket.wait_closed()
+                await socket.close()
+        except (OSError, WebSocketException):
+            pass  # it was a courtesy
+        finally:
+            socket.transport.abort()
+            await socket.wait_closed()
+
+    # -- reasons ------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self._codec.request().url).hostname or "the service"
+
+    def _why(self, error: OSError | WebSocketException) -> Event:
+        """Say why the session is over."""
+        if self._verdict is not None:
+            return self._verdict
+        if self._stage is _Stage.OVER:
+            return Ended("closed here")
+        if isinstance(error, TimeoutError) and error.errno is None:
+            return self._too_late()
+        return failures.explain(error, self._host, _secrets(self._codec.request()), self._codec.closed)
+
+    def _too_late(self) -> Failed:
+        if self._stage is _Stage.OPEN:
+            return Failed("retryable", f"{self._host} was silent for {self._deadlines.read_s:g} s while a reply was due")
+        return Failed("retryable", f"{self._host} was not ready within {self._deadlines.connect_s:g} s: {self._stage.value}")
+
+
+def _secrets(request: Request) -> tuple[str, ...]:
+    """Return what of a request must not be repeated, should the service do so."""
+    in_headers = (word for value in request.headers.values() for word in value.split())
+    in_url = (value for name, value in parse_qsl(urlsplit(request.url).query) if name != "model")
+    return tuple(word for word in (*in_headers, *in_url) if len(word) >= 8)
