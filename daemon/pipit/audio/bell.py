@@ -8,7 +8,7 @@ import weakref
 
 
 class Bell:
-    """Rung by one thread, waited for by another. Ringing is one system call that never waits; several rings in a row count as one."""
+    """Rung by one thread, waited for by another. Ringing is one system call that never waits; several rings may count as one."""
 
     def __init__(self) -> None:
         # An eventfd, not threading.Event: that one takes a lock, and a callback must not wait for whoever holds it.

@@ -164,7 +164,7 @@ class FileDevice:
         if path is None:
             return None
         try:
-            self._file = Path(path).open("r+b" if self._ever_opened else "wb", buffering=0)
+            self._file = Path(path).open("r+b" if self._ever_opened else "wb", buffering=0)  # noqa: SIM115 (closed in close)
         except OSError as error:
             raise HardwareError(f"{path}: cannot be written ({error.strerror}); check the folder and its permissions") from error
         return WavWriter(self._file, self.output_rate_hz)
@@ -191,7 +191,8 @@ class FileDevice:
                 return
 
     def _play(self, writer: WavWriter | None) -> None:
-        block = self.mixer.pull(self._at(self._blocks + 1, self.output_rate_hz) - self._at(self._blocks, self.output_rate_hz))
+        start, stop = self._bounds(self.output_rate_hz)
+        block = self.mixer.pull(stop - start)
         self.counters.blocks_out += 1
         if writer is not None:
             writer.write(block)
@@ -200,7 +201,7 @@ class FileDevice:
         with self._capture:
             if not self._capturing:
                 return False
-            self.captured.write(self._tape(self._at(self._blocks, self.input_rate_hz), self._at(self._blocks + 1, self.input_rate_hz)))
+            self.captured.write(self._tape(*self._bounds(self.input_rate_hz)))
         self.counters.blocks_in += 1
         self._bell.ring()
         return True
@@ -227,12 +228,13 @@ class FileDevice:
         self._stop.wait(max(0.0, due - now))
         return due
 
-    def _at(self, block: int, rate_hz: int) -> int:
-        """Return the index of a block's first sample; a block need not be a whole number of them."""
-        return block * self._settings.block_ms * rate_hz // 1000
+    def _bounds(self, rate_hz: int) -> tuple[int, int]:
+        """Return where the present block starts and stops, in samples; their number may differ by one from block to block."""
+        per_block = self._settings.block_ms * rate_hz
+        return self._blocks * per_block // 1000, (self._blocks + 1) * per_block // 1000
 
     def _over(self) -> bool:
-        return self._settings.input.at_end == "stop" and self._at(self._blocks, self.input_rate_hz) >= len(self._heard)
+        return self._settings.input.at_end == "stop" and self._bounds(self.input_rate_hz)[0] >= len(self._heard)
 
     def _end_message(self) -> str:
         return f"{self._settings.input.path or 'the silence'}: the recording is over (audio.input.at_end: stop)"
