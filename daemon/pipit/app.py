@@ -7,14 +7,18 @@ import gc
 import signal
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 from pipit import plugins
+from pipit.audio.mixer import Mixer
 from pipit.conductor import Conductor
 from pipit.config import Config
 from pipit.core import events
 from pipit.core.gestures import Gestures
 from pipit.core.machine import ONE_QUESTION, TRANSITIONS, Limits, Machine, State
 from pipit.cues import Cues
+from pipit.errors import ConfigError
 from pipit.hearing import Hearing
 from pipit.lamp import Lamp
 from pipit.system.journal import recorder
@@ -68,7 +72,11 @@ async def run(config: Config) -> None:
         conversation_s=talk.max_minutes * 60,
     )
     machine = Machine(limits, TRANSITIONS if talk.follow_up else {**TRANSITIONS, **ONE_QUESTION}, now=clock())
-    hearing = Hearing(device, engine, canceller, lambda event: loop.call_soon_threadsafe(conductor.feed, event), failed_elsewhere)
+
+    def post(event: events.Event) -> None:
+        loop.call_soon_threadsafe(conductor.feed, event)
+
+    hearing = Hearing(device, engine, canceller, post, failed_elsewhere)
     lamp = Lamp(board, lambda: _level(machine.state, hearing.level_dbfs, device.mixer.level_dbfs), clock, record)
     notify = notifier()
     conductor = Conductor(
@@ -110,6 +118,31 @@ async def run(config: Config) -> None:
         device.close()
         board.close()
         engine.close()
+
+
+def check(config: Config) -> None:
+    """Make every part that can be made without touching a device or the network, and let go of it again.
+
+    Raises:
+        ConfigError: with the problems of all parts, each under the name of its section.
+    """
+    problems: list[str] = []
+
+    def attempt(section: str, make: Callable[[], Any]) -> None:
+        try:
+            made = make()
+        except ConfigError as error:
+            problems.extend(f"{section}: {problem}" for problem in error.problems)
+        else:
+            getattr(made, "close", lambda: None)()
+
+    sounds = config.sounds
+    attempt("service", lambda: plugins.build("services", config.service))
+    attempt("wake", lambda: plugins.build("wake", config.wake))
+    attempt("audio", lambda: plugins.build("audio", config.audio))
+    attempt("sounds", lambda: Cues(Mixer(48000), {"wake": sounds.wake, "done": sounds.done, "error": sounds.error}))
+    if problems:
+        raise ConfigError(*problems)
 
 
 async def _first(stopped: asyncio.Event, crashed: asyncio.Future[None]) -> None:

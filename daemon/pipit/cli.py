@@ -77,10 +77,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from pipit import config, plugins
+    from pipit import app, config
 
-    chosen = config.load(options.config, options.set)
-    plugins.check(chosen)
+    app.check(config.load(options.config, options.set))
     print(f"{options.config}: no errors")
     return 0
 

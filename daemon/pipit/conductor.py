@@ -7,6 +7,7 @@ command sees the state that asked for it.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -229,7 +230,7 @@ class Conductor:
 
     async def _exit(self) -> None:
         self._notify.stopping()
-        others = self._tasks - {asyncio.current_task()}  # type: ignore[arg-type]
+        others = self._tasks - {asyncio.current_task()}
         if others:
             await asyncio.wait(others, timeout=1.2)
         self.stopped.set()
@@ -248,7 +249,7 @@ class Conductor:
 
     async def supervise(self) -> None:
         """Open the device, notice when it dies, and open it again, for ever."""
-        delays = Backoff(first_s=1.0, cap_s=10.0)
+        delays = Backoff(random.random, first_s=1.0, limit_s=10.0)
         while True:
             state = self.machine.state
             if state is State.MUTED or state is State.STOPPED:
@@ -257,7 +258,7 @@ class Conductor:
             if not self._opened:
                 self._opened = self._try_open()
                 if not self._opened:
-                    await asyncio.sleep(next(delays))
+                    await asyncio.sleep(delays.next_s())
                     continue
                 delays.reset()
             reason = self._device.failure(self._clock())

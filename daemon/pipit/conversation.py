@@ -150,7 +150,11 @@ class Conversation:
         Network trouble becomes an event, never an exception.
         """
         loop = asyncio.get_running_loop()
-        self._hearing.on_frame = lambda: loop.call_soon_threadsafe(self._fresh.set)
+
+        def tell() -> None:
+            loop.call_soon_threadsafe(self._fresh.set)
+
+        self._hearing.on_frame = tell
         self._spawn(self._play())
         try:
             async for event in self._session.events():
@@ -505,7 +509,7 @@ def _ms(later: float | None, earlier: float | None) -> int | None:
     return None if later is None or earlier is None else round((later - earlier) * 1000)
 
 
-def _timeline(turn: Turn) -> dict[str, int | float | bool | None]:
+def _timeline(turn: Turn) -> dict[str, Any]:
     """Return the facts of a turn, ready for the journal."""
     return {
         "turn": turn.number,
