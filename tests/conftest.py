@@ -1,9 +1,20 @@
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.room import Room
+
+
+@pytest.fixture
+def room() -> Iterator[Room]:
+    """A virtual sound card. Its folder is not tmp_path, because the path of a socket may be 107 characters long at most."""
+    with tempfile.TemporaryDirectory(prefix="pipit-room-") as folder, Room(Path(folder)) as opened:
+        yield opened
 
 
 @pytest.fixture

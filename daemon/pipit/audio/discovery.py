@@ -19,6 +19,8 @@ RATES_HZ = (48000, 44100, 32000, 16000, 96000, 24000, 22050, 8000)
 UNAVAILABLE = -9985
 """PortAudio's paDeviceUnavailable: somebody else has the device."""
 
+_NOT_LIKE_THIS = (-9998, -9997, -9994)  # paInvalidChannelCount, paInvalidSampleRate, paSampleFormatNotSupported
+
 _MOST_CHANNELS = 8
 
 
@@ -31,11 +33,11 @@ class FoundDevice:
     inputs: int
     outputs: int
     rate_hz: int | None
-    """The rate that `auto` takes; None where the device is busy or does none of the usual ones."""
+    """The rate that `auto` takes; None where the device cannot be opened now."""
 
     def __str__(self) -> str:
         uses = [f"{word} ({count} ch)" for word, count in (("microphone", self.inputs), ("loudspeaker", self.outputs)) if count]
-        rate = f"{self.rate_hz} Hz" if self.rate_hz else "busy, or no usual rate"
+        rate = f"{self.rate_hz} Hz" if self.rate_hz else "cannot be opened now"
         return f"{describe(self.name, self.card)}: {' and '.join(uses)}, {rate}"
 
 
@@ -92,7 +94,7 @@ def native_shape(
     """Return the first rate and number of channels that the device takes as they are, or None.
 
     Raises:
-        HardwareError: the device is in use.
+        HardwareError: the device cannot be opened at all.
     """
     for rate_hz in rates_hz:
         for count in channels:
@@ -100,12 +102,24 @@ def native_shape(
             try:
                 library.is_format_supported(rate_hz, **wanted)
             except ValueError as error:
-                if error.args[-1] == UNAVAILABLE:
-                    name = f"the {WORD[direction]} {describe(device.name, device.card)}"
-                    raise HardwareError(busy_message(name, holders(device.card.number if device.card else None))) from error
+                if error.args[-1] not in _NOT_LIKE_THIS:
+                    raise HardwareError(why(direction, device, *error.args)) from error
             else:
                 return rate_hz, count
     return None
+
+
+def title(direction: Direction, device: Listed) -> str:
+    """Name a device for a message."""
+    return f"the {WORD[direction]} {describe(device.name, device.card)}"
+
+
+def why(direction: Direction, device: Listed, text: str, code: int) -> str:
+    """Say why a device cannot be opened, from PortAudio's error."""
+    name = title(direction, device)
+    if code == UNAVAILABLE:
+        return busy_message(name, holders(device.card.number if device.card else None))
+    return f"{name} cannot be opened: {text} (PortAudio error {code}); is it plugged in?"
 
 
 def _silence_alsa() -> object:

@@ -24,15 +24,16 @@ import pyaudio
 
 from pipit.audio import Counters
 from pipit.audio.bell import Bell
-from pipit.audio.cards import WORD, Card, Direction, Listed, busy_message, choose, describe, holders, read_cards
+from pipit.audio.cards import WORD, Card, Direction, Listed, choose, read_cards
 from pipit.audio.discovery import (
     RATES_HZ,
-    UNAVAILABLE,
     channels_to_try,
     default_device,
     list_with,
     native_shape,
     quiet_stderr,
+    title,
+    why,
 )
 from pipit.audio.discovery import list_devices as list_devices
 from pipit.audio.mixer import Mixer
@@ -252,7 +253,7 @@ class PortAudioDevice:
     def _find(self, library: pyaudio.PyAudio, wanted: _Wanted, listed: Sequence[Listed], cards: Sequence[Card]) -> _Found:
         device = default_device(library, wanted.direction, listed) if wanted.device == "default" else None
         device = device or choose(wanted.device, wanted.direction, listed, cards)
-        name = f"the {WORD[wanted.direction]} {describe(device.name, device.card)}"
+        name = title(wanted.direction, device)
         asked = (wanted.rate_hz,) if wanted.rate_hz else RATES_HZ
         rates = tuple(rate for rate in asked if rate * self._settings.block_ms % 1000 == 0)
         channels = (
@@ -272,7 +273,7 @@ class PortAudioDevice:
         return _Found(device, *shape)
 
     def _stream(self, library: pyaudio.PyAudio, wanted: _Wanted, found: _Found, callback: _Callback) -> _Stream:
-        name = f"the {WORD[wanted.direction]} {describe(found.device.name, found.device.card)}"
+        name = title(wanted.direction, found.device)
         frames = found.rate_hz * self._settings.block_ms // 1000
         try:
             stream = library.open(
@@ -285,7 +286,7 @@ class PortAudioDevice:
                 **{wanted.direction: True, f"{wanted.direction}_device_index": found.device.index},
             )
         except OSError as error:
-            raise HardwareError(_why(name, found.device, error)) from error
+            raise HardwareError(why(wanted.direction, found.device, *reversed(error.args))) from error
         return _Stream(stream, name, wanted.direction, callback, self._settings.block_ms / 1000)
 
     def _recorder(self, found: _Found) -> _Callback:
@@ -430,10 +431,3 @@ class _Stream:
         except OSError:
             active = False
         return None if active else f"{self._name} has stopped; was it unplugged?"
-
-
-def _why(name: str, device: Listed, error: OSError) -> str:
-    """Say why a stream cannot be opened."""
-    if error.args and error.args[0] == UNAVAILABLE:
-        return busy_message(name, holders(device.card.number if device.card else None))
-    return f"{name} cannot be opened: {error.args[-1]}"
