@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -50,7 +51,8 @@ class Daemon:
         """Lines on standard error that are no records: there should be none."""
         self.folder = folder
         self._path = folder / "pipit.yaml"
-        self._path.write_text(yaml.safe_dump(dict(configuration)))
+        text = yaml.safe_dump(dict(configuration))
+        self._path.write_text(re.sub(r"'(![a-z]+ [^']+)'", r"\1", text))  # "!env NAME" stands for a tag
         self._environment = {**os.environ, **(environment or {})}
         self._under = under
         self._changed = asyncio.Condition()
@@ -58,6 +60,7 @@ class Daemon:
 
     async def __aenter__(self) -> Self:
         self.started_at = time.time()
+        lights = (self.folder / "lights.txt").open("wb")
         self.process = await asyncio.create_subprocess_exec(
             *self._under,
             sys.executable,
@@ -67,11 +70,12 @@ class Daemon:
             "--config",
             str(self._path),
             stdin=asyncio.subprocess.PIPE,
-            stdout=(self.folder / "lights.txt").open("wb"),
+            stdout=lights,
             stderr=asyncio.subprocess.PIPE,
             env=self._environment,
             limit=1 << 24,
         )
+        lights.close()
         self._reader = asyncio.create_task(self._read())
         return self
 

@@ -18,6 +18,7 @@ from pipit.core import events
 from pipit.core.backoff import Backoff
 from pipit.core.gestures import Gestures
 from pipit.core.machine import Machine, State
+from pipit.core.pcm import HEARING_RATE_HZ
 from pipit.cues import Cues
 from pipit.errors import HardwareError
 from pipit.hearing import Hearing
@@ -146,7 +147,9 @@ class Conductor:
         state = self.machine.state
         self._lamp.enter(state, now)
         if isinstance(event, events.WakeHeard):
-            self._record("wake", f"heard {event.word!r} (score {event.score:.2f})", word=event.word, score=round(event.score, 3))
+            at_s = round(event.position / HEARING_RATE_HZ, 2)  # of sound since the start: finds it in a recording
+            text = f"heard {event.word!r} (score {event.score:.2f})"
+            self._record("wake", text, word=event.word, score=round(event.score, 3), at_s=at_s)
         if isinstance(event, events.SessionFailed):
             self._record("fault", event.reason, level="error", retryable=event.retryable)
         if isinstance(event, events.CaptureLost):
