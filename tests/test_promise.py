@@ -13,7 +13,7 @@ from tests.daemon import Daemon, configuration, put_into_microphone
 OTHER_SPEECH = (
     "The kettle is on the stove and the bread is in the oven.",
     "Did you hear what the neighbours said about the garden fence?",
-    "Harvest is the name of that restaurant by the river, is it not?",
+    "Marmalade is what our neighbours call their cat, is it not?",
     "Hey Jack, could you hand me the salt, please.",
     "Tomorrow it will rain, they say, but the day after will be fine.",
 )
