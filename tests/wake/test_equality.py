@@ -1,4 +1,4 @@
-"""The engine's scores are openWakeWord's own, to 1e-5, from the 26th frame on (before that theirs depend on what they begin with)."""
+"""The engine's scores are openWakeWord's own, to 1e-5, from the 26th frame on: before it, theirs depend on their beginning."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 from pipit.wake import openwakeword, tflite
-from pipit.wake.models import find
+from pipit.wake.framewise import FRAME
+from pipit.wake.models import installed
 from pipit.wake.openwakeword import Settings, Word
-from pipit.wake.words import FRAME
 from tests.speech import Samples, blocks
 
 SETTLED = 26
@@ -133,7 +133,7 @@ def test_scores_equal_the_package(stock_package: Path, sounds: Samples, monkeypa
 def test_okay_nabu_is_heard_with_the_features_that_it_was_trained_on(reference: Reference, sounds: Samples) -> None:
     """Stock embedding_model.tflite, which leaves out one rectifier, and the stock classifier."""
     library = tflite.Library()
-    _, path = find("okay_nabu")
+    path = installed().files["okay_nabu"]
     embed = tflite.Network(library, path.with_name("embedding_model.tflite"), xnnpack=True)
     classify = tflite.Network(library, path)
     latest, theirs = np.zeros((16, 96), np.float32), []

@@ -10,20 +10,14 @@ import struct
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipit.core.options import option
-from pipit.errors import ConfigError
-from pipit.wake import Engine, Wake, words
+from pipit.wake import Engine, framewise
 from pipit.wake.classifier import EMBEDDING_BYTES, Classifier
-from pipit.wake.models import FEATURES, find, load, models
+from pipit.wake.framewise import FRAME_BYTES, FramewiseEngine, Trigger
+from pipit.wake.models import FEATURES, installed, load, locate, models
 from pipit.wake.tflite import Library, Network
-from pipit.wake.words import FRAME_BYTES, Frames, Trigger
-
-if TYPE_CHECKING:
-    import numpy as np
-    from _typeshed import ReadableBuffer
-    from numpy.typing import NDArray
 
 __all__ = ["Settings", "Word", "build", "models"]
 
@@ -47,7 +41,7 @@ silence it takes until nothing depends on what the memories held before it."""
 
 
 @dataclass(frozen=True)
-class Word(words.Word):
+class Word(framewise.Word):
     """A wake word."""
 
     features: str = option(
@@ -65,65 +59,32 @@ class Word(words.Word):
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(framewise.Settings):
     """openWakeWord on TensorFlow Lite."""
 
-    words: tuple[Word, ...] = option((Word(),), "The wake words; each further one costs a tenth of the first.")
-    patience: int = option(
-        1,
-        "How many frames of 80 ms in a row must reach the threshold. 2 wakes less by mistake, 80 ms later, and misses a few.",
-        minimum=1,
-        maximum=10,
-    )
-    refractory_s: float = option(
-        1.6,
-        "How long after a wake word no other counts, so that one utterance wakes once.",
-        unit="s",
-        minimum=0.0,
-        maximum=10.0,
-    )
+    words: tuple[Word, ...] = option((Word(),), "The wake words. Each further one costs a seventh of the first.")
 
 
 def build(settings: Settings) -> Engine:
     """Load the models: 15 ms on a PC.
 
     Raises:
-        ConfigError: a model is missing or unusable, or the library is; every such problem at once.
+        ConfigError: a model is missing or unusable, or the library is.
     """
+    files = locate([word.model for word in settings.words], installed())
     library = Library()
     with ExitStack() as resources:
-        loaded = _load(settings.words, library, resources)
-        longest = max(classifier.window for _, classifier in loaded.values())
+        classifiers = {name: resources.enter_context(closing(load(path, library))) for name, path in files.items()}
+        flavours = {name: word.flavour for name, word in zip(files, settings.words, strict=True)}
+        window = max(classifier.window for classifier in classifiers.values())
         features = {
-            flavour: resources.enter_context(closing(Features(library, flavour, longest)))
-            for flavour in dict.fromkeys(word.flavour for word, _ in loaded.values())
+            flavour: resources.enter_context(closing(Features(library, flavour, window)))
+            for flavour in sorted(set(flavours.values()))
         }
         scorers = {
-            name: Scorer(classifier, features[word.flavour].latest(classifier.window))
-            for name, (word, classifier) in loaded.items()
+            name: Scorer(classifier, features[flavours[name]].latest(classifier.window)) for name, classifier in classifiers.items()
         }
-        thresholds = {name: word.threshold for name, (word, _) in loaded.items()}
-        trigger = Trigger(thresholds, settings.patience, settings.refractory_s)
-        return OpenWakeWord(tuple(features.values()), scorers, trigger, resources.pop_all())
-
-
-def _load(listed: tuple[Word, ...], library: Library, resources: ExitStack) -> dict[str, tuple[Word, Classifier]]:
-    """Return the settings and the classifier of each word, by name; `resources` frees them."""
-    if not listed:
-        raise ConfigError('wake.words: there are none, so nothing could wake Pipit; if that is meant, use "engine: off"')
-    loaded: dict[str, tuple[Word, Classifier]] = {}
-    problems = []
-    for index, word in enumerate(listed):
-        try:
-            name, path = find(word.model)
-            if name in loaded:
-                raise ConfigError(f'"{name}" is listed twice; a file of your own is called by its name without the ending')
-            loaded[name] = word, resources.enter_context(closing(load(path, library)))
-        except ConfigError as error:
-            problems += [f"wake.words[{index}].model: {problem}" for problem in error.problems]
-    if problems:
-        raise ConfigError(*problems)
-    return loaded
+        return OpenWakeWord(tuple(features.values()), scorers, settings.trigger(files), resources.pop_all())
 
 
 class Features:
@@ -163,7 +124,7 @@ class Features:
         self._embeddings[-EMBEDDING_BYTES:] = self._embedding
 
     def reset(self) -> None:
-        """Go back to where silence leads."""
+        """Go back to where silence leads. Costs no inference."""
         for memory, silent in zip(self._memory, self._silence, strict=True):
             memory[:] = silent
 
@@ -181,18 +142,18 @@ class Features:
 
 
 class Scorer(NamedTuple):
-    """A word's classifier and what it looks at."""
+    """A word's classifier and the embeddings that it looks at."""
 
     classifier: Classifier
     embeddings: memoryview
 
     def score(self) -> float:
-        """Return the word's score for the latest frame."""
+        """Return the word's score at the latest frame."""
         return self.classifier.score(self.embeddings)
 
 
-class OpenWakeWord:
-    """The engine; see `pipit.wake.Engine`.
+class OpenWakeWord(FramewiseEngine):
+    """The engine.
 
     Args:
         features: every feature model in use.
@@ -208,44 +169,20 @@ class OpenWakeWord:
         trigger: Trigger,
         resources: ExitStack,
     ) -> None:
-        self.words = tuple(scorers)
+        super().__init__(tuple(scorers), trigger)
         self._features = features
         self._scorers = scorers
-        self._trigger = trigger
         self._resources = resources
-        self._frames = Frames()
-        self._scores = dict.fromkeys(self.words, 0.0)
-
-    def detect(self, block: NDArray[np.int16] | ReadableBuffer) -> Wake | None:
-        """Feed the next samples: mono int16 at 16 kHz, an array or any buffer, any number of them.
-
-        Returns the strongest word that crossed its threshold within this block, or None.
-
-        Raises:
-            ValueError: the block does not hold whole int16 samples.
-        """
-        strongest: Wake | None = None
-        for frame in self._frames.feed(block):
-            for features in self._features:
-                features.feed(frame)
-            self._scores = {word: scorer.score() for word, scorer in self._scorers.items()}
-            wake = self._trigger.feed(self._scores)
-            if wake is not None and (strongest is None or wake.score > strongest.score):
-                strongest = wake
-        return strongest
-
-    def scores(self) -> dict[str, float]:
-        """Return the latest score of each word, 0 to 1; 0 before the first 80 ms."""
-        return dict(self._scores)
-
-    def reset(self) -> None:
-        """Forget the sound heard so far, as at the start: two seconds of silence. Costs no inference."""
-        for features in self._features:
-            features.reset()
-        self._frames.reset()
-        self._trigger.reset()
-        self._scores = dict.fromkeys(self.words, 0.0)
 
     def close(self) -> None:
         """Free the models. May be called twice; nothing can be detected afterwards."""
         self._resources.close()
+
+    def _score(self, frame: memoryview) -> dict[str, float]:
+        for features in self._features:
+            features.feed(frame)
+        return {word: scorer.score() for word, scorer in self._scorers.items()}
+
+    def _forget(self) -> None:
+        for features in self._features:
+            features.reset()

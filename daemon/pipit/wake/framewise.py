@@ -1,8 +1,9 @@
-"""What to listen for, in which portions, and when a score is a wake word. Shared by the engines; nothing here runs a model."""
+"""What all engines share that score their words frame by frame, every 80 ms: options, framing, and when a score is a wake word."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -37,6 +38,31 @@ class Word:
         minimum=0.05,
         maximum=1.0,
     )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options of every such engine."""
+
+    words: tuple[Word, ...] = option((Word(),), "The wake words.")
+    patience: int = option(
+        1,
+        "How many frames of 80 ms in a row must reach the threshold. 2 wakes less by mistake, 80 ms later, and misses a few.",
+        minimum=1,
+        maximum=10,
+    )
+    refractory_s: float = option(
+        1.6,
+        "How long after a wake word nothing else counts, so that one utterance wakes once.",
+        unit="s",
+        minimum=0.0,
+        maximum=10.0,
+    )
+
+    def trigger(self, names: Iterable[str]) -> Trigger:
+        """Return the trigger for these settings; `names` are those of `words`, in the same order."""
+        thresholds = {name: word.threshold for name, word in zip(names, self.words, strict=True)}
+        return Trigger(thresholds, self.patience, self.refractory_s)
 
 
 class Frames:
@@ -81,7 +107,7 @@ class Trigger:
     Args:
         thresholds: for each word, the score from which on it counts.
         patience: how many frames in a row must reach the threshold.
-        refractory_s: how long after a wake word nothing counts; whatever began within it belongs to the same utterance.
+        refractory_s: how long after a wake word nothing counts; whatever is recognised within it belongs to the same utterance.
     """
 
     def __init__(self, thresholds: Mapping[str, float], patience: int, refractory_s: float) -> None:
@@ -109,3 +135,57 @@ class Trigger:
         """Return whether this is the frame in which the word has been over its threshold for long enough."""
         self._frames_over[word] = self._frames_over[word] + 1 if score >= self._thresholds[word] else 0
         return self._frames_over[word] == self._patience
+
+
+class FramewiseEngine(ABC):
+    """An engine (`pipit.wake.Engine`) that scores every frame.
+
+    Args:
+        words: names of the words.
+        trigger: what makes a score a wake word.
+    """
+
+    def __init__(self, words: tuple[str, ...], trigger: Trigger) -> None:
+        self.words = words
+        self._trigger = trigger
+        self._frames = Frames()
+        self._scores = dict.fromkeys(words, 0.0)
+
+    def detect(self, block: NDArray[np.int16] | ReadableBuffer) -> Wake | None:
+        """Feed the next samples: mono int16 at 16 kHz, an array or any buffer, any number of them.
+
+        Returns the strongest word that was recognised within this block, or None.
+
+        Raises:
+            ValueError: the block does not hold whole int16 samples.
+        """
+        strongest: Wake | None = None
+        for frame in self._frames.feed(block):
+            self._scores = self._score(frame)
+            wake = self._trigger.feed(self._scores)
+            if wake is not None and (strongest is None or wake.score > strongest.score):
+                strongest = wake
+        return strongest
+
+    def scores(self) -> dict[str, float]:
+        """Return the latest score of each word, 0 to 1; 0 before the first 80 ms."""
+        return dict(self._scores)
+
+    def reset(self) -> None:
+        """Forget the sound heard so far, as at the start: after a long silence."""
+        self._forget()
+        self._frames.reset()
+        self._trigger.reset()
+        self._scores = dict.fromkeys(self.words, 0.0)
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the models. May be called twice; nothing can be detected afterwards."""
+
+    @abstractmethod
+    def _score(self, frame: memoryview) -> dict[str, float]:
+        """Return the score of each word after the next 1280 samples."""
+
+    @abstractmethod
+    def _forget(self) -> None:
+        """Put the models into the state after a long silence."""
