@@ -13,8 +13,8 @@ from tests.daemon import Daemon, configuration, put_into_microphone
 OTHER_SPEECH = (
     "The kettle is on the stove and the bread is in the oven.",
     "Did you hear what the neighbours said about the garden fence?",
-    "Marmalade is what our neighbours call their cat, is it not?",
-    "Hey Jack, could you hand me the salt, please.",
+    "Jarvis is the name of the butler in that film, is it not?",
+    "Hello Jack, could you hand me the salt, please.",
     "Tomorrow it will rain, they say, but the day after will be fine.",
 )
 
