@@ -288,10 +288,11 @@ class AssemblyAI:
     def _session_ready(self, data: Mapping[str, Any]) -> Sequence[Event]:
         name = text(data, "session_id", "")
         tools = objects(mapping(data, "config", optional=True), "tools")
+        remote = {text(tool, "name", "") for tool in tools if "http" in tool}
         if self._ready:
             return ()
         self._ready = True
-        self._remote_tools = {text(tool, "name", "") for tool in tools if "http" in tool}
+        self._remote_tools = remote
         return [Ready(self._say(name))]
 
     def _session_ended(self, _: Mapping[str, Any]) -> Sequence[Event]:

@@ -319,10 +319,10 @@ class OpenAIRealtime:
         for part in parts:
             length_ms = int(part.received / per_ms)
             growing = reply.running and part is parts[-1]
-            if heard_ms >= length_ms and not growing:
-                heard_ms -= length_ms
-            elif heard_ms <= 0:
+            if heard_ms <= 0:
                 messages.append(self._message("conversation.item.delete", COURTESY, item_id=part.item))
+            elif heard_ms >= length_ms and not growing:
+                heard_ms -= length_ms
             else:
                 end_ms = min(heard_ms, length_ms)
                 truncated = {"item_id": part.item, "content_index": part.index, "audio_end_ms": end_ms}

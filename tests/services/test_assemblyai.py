@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pipit.core.options import Secret
+from pipit.errors import ConfigError
+from pipit.services import Ended, Failed, Ready, ReplyDone, ReplyStarted, ToolCall
+from pipit.services.assemblyai import HUSH_S, KEYTERMS, REMEMBERED, AssemblyAI, Settings, build
+from tests.services import replay
+
+
+def settings(**options: Any) -> Settings:
+    return Settings(api_key=Secret(replay.KEY), **options)
+
+
+def feed(codec: AssemblyAI, **message: Any) -> list[Any]:
+    return list(codec.receive(json.dumps(message)))
+
+
+def ready(**options: Any) -> AssemblyAI:
+    codec = AssemblyAI(settings(**options))
+    assert feed(codec, type="session.ready", session_id="s_1") == [Ready("s_1")]
+    return codec
+
+
+def test_request() -> None:
+    request = AssemblyAI(settings()).request()
+    assert request.url == "wss://agents.assemblyai.com/v1/ws"
+    assert request.headers == {"Authorization": f"Bearer {replay.KEY}"}
+    assert AssemblyAI(Settings(url="ws://127.0.0.1:1/v1/ws")).request().headers == {}
+
+
+def test_nothing_that_is_not_set_is_sent() -> None:
+    sound = {"format": {"encoding": "audio/pcm", "sample_rate": 24000}}
+    (message,) = AssemblyAI(settings(instructions="Be brief.", greeting="")).hello()
+    assert json.loads(message)["session"] == {"system_prompt": "Be brief.", "input": sound, "output": sound}
+
+
+def test_capabilities() -> None:
+    plain = AssemblyAI(settings()).capabilities
+    assert (plain.server_turns, plain.interrupt, plain.truncate, plain.resume, plain.pace) == (True, False, False, False, 1.5)
+    assert AssemblyAI(settings(reply_cancel=True)).capabilities.interrupt is True
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"model": "m"}, "service.model: assemblyai chooses the model itself; leave it null"),
+        ({"turn_detection": {"type": "none"}}, "service.turn_detection.type: assemblyai always finds the end of a turn itself"),
+        ({"keyterms": ("x",) * (KEYTERMS + 1)}, "service.keyterms: 101 of them, assemblyai takes at most 100"),
+        ({"url": "http://h/"}, "service.url: begins with http://"),
+    ],
+)
+def test_build_refuses_what_the_service_does_not_have(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        build(settings(**options))
+
+
+def test_build_asks_for_a_key() -> None:
+    with pytest.raises(ConfigError, match=r"AssemblyAI needs a key; for example `api_key: !credential assemblyai`"):
+        build(Settings())
+
+
+def test_silence_that_ends_a_turn_does_not_last_for_ever() -> None:
+    codec = ready()
+    codec.end_turn()
+    second = b"\x01\x00" * 24000
+    sent = [codec.audio(second) for _ in range(int(HUSH_S) + 1)]
+    loud = [codec.audio(second) == AssemblyAI(settings()).audio(second)]
+    assert [message == sent[0] for message in sent] == [True] * int(HUSH_S) + [False]
+    assert loud == [True]
+
+
+def test_an_interruption_ends_the_silence() -> None:
+    codec = ready()
+    codec.end_turn()
+    codec.interrupt(None, 0, by_service=False)
+    assert json.loads(codec.audio(b"ab")[0])["audio"] == "YWI="
+
+
+@pytest.mark.parametrize(
+    ("code", "before", "after"),
+    [
+        ("unauthorized", "config", "config"),
+        ("FORBIDDEN", "config", "config"),
+        ("agent_not_found", "config", "config"),
+        ("invalid_value", "config", "benign"),
+        ("immutable_field", "config", "benign"),
+        ("invalid_audio", "config", "benign"),
+        ("audio_rate_violation", "config", "benign"),
+        ("at_capacity", "retryable", "retryable"),
+        ("Concurrency_Exceeded", "retryable", "retryable"),
+        ("server_error", "retryable", "retryable"),
+        ("internal_error", "retryable", "retryable"),
+        ("agent_timeout", "retryable", "retryable"),
+        ("session_expired", "retryable", "retryable"),
+        ("never_seen", "config", "benign"),
+    ],
+)
+def test_errors(code: str, before: str, after: str) -> None:
+    (first,) = feed(AssemblyAI(settings()), type="session.error", code=code, message="m")
+    (second,) = feed(ready(), type="session.error", code=code, message="m")
+    assert (first.kind, second.kind) == (before, after)
+
+
+def test_an_error_names_the_field() -> None:
+    assert feed(ready(), type="session.error", code="immutable_field", message="no", param="output.format") == [
+        Failed("benign", "AssemblyAI: no (output.format)")
+    ]
+
+
+@pytest.mark.parametrize("message", [{"message": "m"}, {"error": {"message": "m"}}, {"error": "x", "message": "m"}])
+def test_older_shapes_of_an_error(message: dict[str, Any]) -> None:
+    assert feed(ready(), type="error", code="c", **message) == [Failed("benign", "AssemblyAI: m")]
+
+
+def test_the_key_is_cut_out() -> None:
+    (event,) = feed(AssemblyAI(settings()), type="session.error", code="unauthorized", message=f"key {replay.KEY}")
+    assert event.reason == "AssemblyAI: key …; check service.api_key"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (1000, Ended()),
+        (1008, Failed("config", "AssemblyAI refused the session: check service.api_key and service.model")),
+        (1011, Failed("retryable", "AssemblyAI closed the connection: code 1011")),
+    ],
+)
+def test_close_codes(code: int, expected: object) -> None:
+    assert ready().closed(code, "") == expected
+
+
+def test_a_new_reply_ends_one_whose_end_was_never_told() -> None:
+    codec = ready()
+    feed(codec, type="reply.started", reply_id="r1")
+    assert feed(codec, type="reply.started", reply_id="r2") == [ReplyDone("r1"), ReplyStarted("r2")]
+
+
+def test_a_reply_that_is_silenced_here_still_holds_back_results_until_it_is_done() -> None:
+    codec = ready()
+    feed(codec, type="reply.started", reply_id="r1")
+    assert feed(codec, type="tool.call", call_id="c", name="n") == [ToolCall("c", "n", {}, reply="r1")]
+    codec.interrupt("r1", 0, by_service=False)
+    assert codec.tool_result("c", "x", is_error=False) == []
+    feed(codec, type="reply.done", reply_id="r1", status="completed")
+    assert [json.loads(m)["call_id"] for m in codec.to_send()] == ["c"]
+    assert codec.to_send() == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "",
+        "[]",
+        b"\xff",
+        '{"type": "session.ready", "session_id": 5}',
+        '{"type": "session.ready", "config": {"tools": [{"http": {}, "name": 5}]}}',
+        '{"type": "reply.started"}',
+        '{"type": "reply.audio", "reply_id": "r", "data": null}',
+        '{"type": "reply.audio", "reply_id": "r", "audio": "AAAA"}',
+        '{"type": "reply.audio", "reply_id": "r", "data": "AAA"}',
+        '{"type": "transcript.user", "text": 5}',
+        '{"type": "tool.call", "call_id": "c", "name": "n", "arguments": [1]}',
+        '{"type": "tool.call", "call_id": "c", "name": "n", "arguments": "{"}',
+        '{"type": "reply.done", "reply_id": "r", "status": 5}',
+    ],
+)
+def test_malformed_messages_are_counted_and_change_nothing(message: str | bytes) -> None:
+    codec = AssemblyAI(settings())
+    assert codec.receive(message) == ()
+    assert (codec.malformed, codec.unknown) == (1, 0)
+    assert feed(codec, type="session.ready", session_id="s_1") == [Ready("s_1")]
+
+
+def test_unknown_messages_are_counted_apart() -> None:
+    codec = ready()
+    assert feed(codec, type="weather.report") == []
+    assert (codec.malformed, codec.unknown) == (0, 1)
+
+
+def test_memory_stays_bounded() -> None:
+    codec = ready()
+    for n in range(3 * REMEMBERED):
+        feed(codec, type="reply.started", reply_id=f"r{n}")
+    assert len(codec._replies) == REMEMBERED
