@@ -28,6 +28,9 @@ _SWITCH_S = 0.0005
 """Longest time a thread keeps the interpreter lock while an audio callback waits for it. The default of 5 ms makes callbacks of
 20 ms late by up to 90 ms under load; 0.5 ms keeps them within 3 ms (measured with PortAudio on two cores)."""
 
+_LAST_RESORT_S = 1.0
+"""The session's own deadline says why it could not connect; the machine's, which cannot, comes this much later."""
+
 _PATIENCE_S = 3.0
 """No sound processed for this long, with a microphone that claims to run: Pipit is deaf and lets the watchdog restart it."""
 
@@ -65,6 +68,7 @@ async def run(config: Config) -> None:
 
     talk = config.conversation
     limits = Limits(
+        connect_s=config.service.settings.connect_s + _LAST_RESORT_S,
         idle_s=talk.idle_s,
         utterance_s=talk.utterance_s,
         answer_s=talk.answer_s,
