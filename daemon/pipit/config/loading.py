@@ -1,0 +1,172 @@
+"""From a file and overrides to a `Config`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from yaml.nodes import MappingNode, Node, ScalarNode
+
+from pipit import plugins
+from pipit.config.kinds import Entry, entries
+from pipit.config.nodes import child, empty, is_null, override, read
+from pipit.config.reader import WRONG, Pairs, Reader, found, join, plain, unknown
+from pipit.config.sections import SECTIONS, Config, Selection
+from pipit.errors import ConfigError
+from pipit.plugins import Choice, Plugin
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration file and fetch the secrets that it names. Imports the plug-ins that are chosen, and no others.
+
+    Args:
+        path: the YAML file.
+        overrides: "PATH=VALUE" each, as in "audio.output.volume=40"; they win over the file. VALUE is YAML.
+
+    Raises:
+        ConfigError: `problems` holds all of them, in the order of the file.
+    """
+    root = read(Path(path))
+    written = _written(root)
+    misfits = _graft(root, overrides)
+    loading = _Loading(str(path), Path(path).parent, written)
+    values = loading.sections(root)
+    problems = (*loading.reader.problems(), *misfits)
+    if problems:
+        raise ConfigError(*problems)
+    return Config(**values)
+
+
+def _written(root: Node) -> dict[str, str]:
+    """Return what the file chooses in each section, right or wrong."""
+    written = {}
+    for name, section in SECTIONS.items():
+        if isinstance(section, Selection):
+            chosen = child(child(root, name), section.key)
+            written[name] = section.default if chosen is None else str(chosen.value)
+    return written
+
+
+def _graft(root: Node, overrides: Sequence[str]) -> list[str]:
+    """Apply the overrides; return what is wrong with them."""
+    problems: list[str] = []
+    for text in overrides:
+        try:
+            override(root, text)
+        except ConfigError as error:
+            problems += error.problems
+    return problems
+
+
+class _Loading:
+    """Reads the sections of one file.
+
+    Args:
+        file: its name in messages.
+        folder: what relative paths are relative to.
+        written: what the file chooses in each section, before overrides.
+    """
+
+    def __init__(self, file: str, folder: Path, written: Mapping[str, str]) -> None:
+        self.reader = Reader(file, folder)
+        self._file = file
+        self._written = written
+
+    def sections(self, root: Node) -> dict[str, Any]:
+        """Read all of them; those with problems are of no use."""
+        pairs = self.reader.pairs(root, "")
+        if pairs is None:
+            return {}
+        for name, (key, _) in pairs.items():
+            if name not in SECTIONS:
+                self.reader.report(key, name, unknown(name, tuple(SECTIONS)))
+        absent = empty(self._file)
+        return {name: self._section(name, *pairs.get(name, (absent, absent))) for name in SECTIONS}
+
+    def _section(self, name: str, at: Node, node: Node) -> Any:
+        section = SECTIONS[name]
+        if isinstance(section, Selection):
+            return self._choice(name, section, at, node)
+        pairs = self.reader.pairs(node, name)
+        return WRONG if pairs is None else self.reader.settings(section, at, pairs, name)
+
+    def _choice(self, name: str, section: Selection, at: Node, node: Node) -> Any:
+        if isinstance(node, ScalarNode) and not is_null(node):
+            remedy = f'write "{name}: {{{section.key}: {node.value}}}"'
+            return self.reader.report(node, name, f"expected a section, found {found(node)}; {remedy}")
+        pairs = self.reader.pairs(node, name)
+        plugin = None if pairs is None else self._plugin(name, section, pairs)
+        if pairs is None or plugin is None:
+            return WRONG
+        if plugin.name != self._written[name] and self._is_overridden(pairs[section.key][0]):
+            pairs = self._shared(section, plugin, self._written[name], pairs)
+        pairs = self._without_strays(name, section, plugin, pairs)
+        settings = self.reader.settings(plugin.settings, at, pairs, name, beside=(section.key,))
+        return WRONG if settings is WRONG else Choice(plugin.name, settings, self._places(name))
+
+    def _places(self, section: str) -> dict[str, str]:
+        """Return where the options of a section are; under "" what to put before a problem that names none of them."""
+        inside = {path: where for path, where in self.reader.where.items() if re.match(rf"{section}(?![^.[])", path)}
+        place = inside.setdefault(section, self._file)
+        return {**inside, "": f"{place}: {section}"}
+
+    def _plugin(self, name: str, section: Selection, pairs: Pairs) -> Plugin | None:
+        """Find the plug-in that a section names."""
+        key, node = pairs.get(section.key, (None, None))
+        if key is None or node is None or is_null(node):
+            return plugins.find(section.folder, section.default)
+        path = join(name, section.key)
+        if not isinstance(node, ScalarNode) or not isinstance(plain(node), str):
+            known = ", ".join(plugins.names(section.folder))
+            self.reader.report(node, path, f"expected one of {known}, found {found(node)}")
+            return None
+        try:
+            return plugins.find(section.folder, node.value)
+        except ConfigError as error:
+            self.reader.report(node, path, str(error))
+            return None
+
+    def _is_overridden(self, node: Node) -> bool:
+        return bool(node.start_mark.name != self._file)
+
+    def _shared(self, section: Selection, plugin: Plugin, before: str, pairs: Pairs) -> Pairs:
+        """Where an override chose another plug-in than the file: what the file says counts as far as both declare it alike."""
+        ours, theirs = _declared(section.folder, plugin.name), _declared(section.folder, before)
+        alike = {section.key, *(entry.name for entry in ours if entry in theirs)}
+        kept = {name: pair if name in alike else self._overridden(pair) for name, pair in pairs.items()}
+        return {name: pair for name, pair in kept.items() if pair is not None}
+
+    def _overridden(self, pair: tuple[Node, Node]) -> tuple[Node, Node] | None:
+        """Return what overrides say of a key and what is below it."""
+        key, value = pair
+        if self._is_overridden(key):
+            return pair
+        inside = [self._overridden(inner) for inner in value.value] if isinstance(value, MappingNode) else []
+        kept = [inner for inner in inside if inner is not None]
+        return (key, MappingNode(value.tag, kept, value.start_mark, value.end_mark)) if kept else None
+
+    def _without_strays(self, name: str, section: Selection, plugin: Plugin, pairs: Pairs) -> Pairs:
+        """Report options of the section's other plug-ins as such; return the rest."""
+        known = {section.key, *(entry.name for entry in entries(plugin.settings))}
+        rest = dict(pairs)
+        for option in [option for option in pairs if option not in known]:
+            owners = _owners(section.folder, option)
+            if owners:
+                key, _ = rest.pop(option)
+                theirs = f"an option of {section.key} {', '.join(owners)}, not of {plugin.name}"
+                self.reader.report(key, join(name, option), f"{theirs}; put a # in front of it")
+        return rest
+
+
+def _declared(folder: str, name: str) -> tuple[Entry, ...]:
+    try:
+        return entries(plugins.find(folder, name).settings)
+    except ConfigError:
+        return ()  # the file named none that there is, and an override put that right
+
+
+def _owners(folder: str, option: str) -> list[str]:
+    """List the plug-ins that have an option of this name."""
+    return [plugin.name for plugin in plugins.every(folder) if option in {entry.name for entry in entries(plugin.settings)}]
