@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.room import Room
+
+settings.register_profile("pipit", deadline=None)  # how long an example takes says more of the machine than of Pipit
+settings.load_profile("pipit")
 
 
 @pytest.fixture
