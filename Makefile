@@ -39,5 +39,5 @@ $(VENV)/.demo $(VENV)/.test: pyproject.toml systemd/packages.txt
 	systemd/packages.sh $(NEEDS)
 	@echo 'Installing Python packages into $(VENV) (a minute or two, the first time)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 --editable '.[$(EXTRAS)]'
 	@touch $(VENV)/.demo $@
