@@ -23,7 +23,7 @@ fi
 # have. What Pipit needs newer than the distribution has it comes from PyPI, into the virtual environment, and wins there.
 say "Virtual environment in $DESTDIR$venv"
 version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-[ -d "$DESTDIR$venv/lib/python$version" ] || rm -rf "${DESTDIR:?}$venv" # of an older distribution
+[ -d "$DESTDIR$venv/lib/python$version" ] || rm -rf "$DESTDIR$venv" # made by an older Python
 "$PYTHON" -m venv --system-site-packages "$DESTDIR$venv"
 
 # Built from a copy: setuptools would leave root's files here, and put yesterday's into today's package.
@@ -33,7 +33,7 @@ trap 'rm -rf "$source"' EXIT
 cp -R "$checkout/pyproject.toml" "$checkout/README.md" "$checkout/LICENSE" "$source"
 mkdir "$source/daemon"
 (cd "$checkout/daemon" && find pipit -type f ! -name '*.pyc' -exec cp --parents {} "$source/daemon" \;)
-"$DESTDIR$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --upgrade "$source"
+"$DESTDIR$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --upgrade "$source[gpio]"
 if [ -n "$DESTDIR" ]; then
     grep -rlIF "$DESTDIR" "$DESTDIR$venv/bin" "$DESTDIR$venv/pyvenv.cfg" | xargs -r sed -i "s|$DESTDIR||g"
 fi
@@ -56,22 +56,17 @@ fi
 
 [ -z "$DESTDIR" ] || exit 0
 
-if ! command -v systemd-sysusers >/dev/null; then
-    echo "There is no systemd here: start /opt/pipit/bin/pipit run by other means." >&2
-    exit 0
-fi
 systemd-sysusers pipit.conf
-if [ ! -d /run/systemd/system ]; then
-    exit 0 # an image being built
+if [ -d /run/systemd/system ]; then # otherwise an image is being built
+    systemctl daemon-reload
+    if systemctl --quiet is-active pipit; then
+        say "Restarting Pipit"
+        systemctl restart pipit
+        exit 0
+    fi
 fi
-systemctl daemon-reload
-if systemctl --quiet is-active pipit; then
-    say "Restarting Pipit"
-    systemctl restart pipit
-    exit 0
-fi
+say "Installed. What is left to do:"
 cat <<'NEXT'
-==> Next:
     sudo systemd-creds encrypt --name=openai - /etc/credstore.encrypted/openai    (type the key, end with Ctrl-D)
     sudo nano /etc/pipit/pipit.yaml
     sudo systemctl enable --now pipit
