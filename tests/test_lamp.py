@@ -13,6 +13,7 @@ from pipit.core.machine import State
 from pipit.lamp import Lamp
 from pipit.leds import Board
 from pipit.leds import gpio as leds_gpio
+from pipit.leds.off import Dark
 from pipit.leds.terminal import Terminal
 from pipit.system.journal import Records
 
@@ -72,13 +73,25 @@ def test_the_light_follows_the_voice(pins: Any) -> None:
     assert shown(pins).speaking == 1.0 > quiet
 
 
-def test_the_board_hears_only_of_what_differs(pins: Any) -> None:
-    lamp = lamp_on(leds_gpio.build(leds_gpio.Settings()))
+class Counted(Dark):
+    """A board that counts what it hears."""
+
+    shows = 0
+
+    def show(self, light: Light, state: State) -> None:
+        self.shows += 1
+
+
+def test_the_board_hears_only_of_what_differs() -> None:
+    board = Counted()
+    lamp = lamp_on(board)
     lamp.enter(State.LISTENING, 0.0)
-    pins.pin(17).clear_states()
     for frame in range(100):
         lamp.refresh(frame * FRAME_S)
-    assert len(pins.pin(17).states) == 1  # the one it had
+    assert board.shows == 1
+    lamp.enter(State.IDLE, 4.0)
+    lamp.enter(State.STOPPED, 5.0)  # as dark as before, but another state
+    assert board.shows == 3
 
 
 def test_a_board_that_fails_is_recorded_once_left_alone_and_tried_again() -> None:
@@ -106,6 +119,19 @@ def test_a_board_that_fails_is_recorded_once_left_alone_and_tried_again() -> Non
     stream.plugged = False
     lamp.enter(State.LISTENING, 122.0)
     assert len(records.of("lights_lost")) == 2
+
+
+def test_a_board_that_comes_back_is_shown_even_what_it_showed_before_it_failed() -> None:
+    stream = Stream()
+    lamp = lamp_on(Terminal(stream))
+    lamp.enter(State.LISTENING, 100.0)
+    stream.plugged = False
+    lamp.enter(State.THINKING, 101.0)
+    stream.plugged = True
+    lamp.enter(State.LISTENING, 102.0)
+    lamp.refresh(111.0)
+    assert stream.getvalue().splitlines()[-1].startswith("●○○ listening")
+    assert lamp.refresh(112.0) is None
 
 
 async def test_it_moves_by_itself_and_stops_where_nothing_moves(pins: Any) -> None:

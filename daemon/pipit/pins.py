@@ -75,25 +75,23 @@ class Led:
         self._device = claim(PWMLED if pwm else LED, pin, option, active_high=active_high)
         self._pwm = pwm
         self._brightness = brightness
-        self._duty = 0.0
-        if pwm:
-            self._dim(0.0)
+        self._duty: float | None = None  # what the pin is known to do
+        self.set(0.0)
 
     def set(self, brightness: float) -> None:
         """Shine, 0 to 1 as the eye sees it; writes to the pin only what differs."""
         duty = self._brightness * brightness**_GAMMA if self._pwm else float(brightness >= 0.5)
         if duty == self._duty:
             return
-        self._duty = duty
+        self._duty = None
         if self._pwm:
             self._dim(duty)
         else:
             self._device.value = duty
+        self._duty = duty
 
     def close(self) -> None:
-        """Switch off and let go of the pin. May be called twice."""
-        if not self._device.closed:
-            self.set(0.0)
+        """Let go of the pin, which makes it an input and the LED dark. May be called twice."""
         self._device.close()
 
     def _dim(self, duty: float) -> None:

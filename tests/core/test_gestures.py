@@ -85,6 +85,18 @@ def test_nothing_is_due_while_nobody_touches_the_button() -> None:
     assert finger.gestures.deadline is None
 
 
+def test_it_is_asked_anew_for_each_touch_whether_it_counts_at_once() -> None:
+    finger = Finger(at_once=True)
+    finger.edge(1.0, pressed=True)
+    finger.at_once = False  # the press changed the state
+    finger.edge(1.2, pressed=False)
+    finger.edge(2.0, pressed=True)
+    finger.at_once = True  # too late for this touch
+    finger.edge(2.2, pressed=False)
+    finger.edge(3.0, pressed=True)
+    assert finger.heard == [(1.0, Pressed), (2.2, Pressed), (3.0, Pressed)]
+
+
 def test_a_timer_that_comes_early_changes_nothing() -> None:
     gestures = Gestures(HOLD_S, BOUNCE_S)
     gestures.feed(Edge(True, 1.0))

@@ -99,6 +99,12 @@ def test_a_louder_voice_is_brighter(state: State) -> None:
     assert shown[-1] == 1
 
 
+@pytest.mark.parametrize("state", VOICED)
+def test_a_light_that_follows_the_voice_is_looked_at_in_every_frame(state: State) -> None:
+    assert next_change(state, 0.0) == pytest.approx(FRAME_S)
+    assert next_change(state, 5.5 * FRAME_S) == pytest.approx(FRAME_S / 2)
+
+
 @pytest.mark.parametrize("state", [state for state in State if state not in VOICED])
 def test_no_other_light_follows_the_voice(state: State) -> None:
     assert seen(state, 0.0) == seen(state, 1.0)

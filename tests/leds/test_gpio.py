@@ -88,11 +88,44 @@ def test_a_meaning_without_a_pin_is_not_shown(pins: Any) -> None:
 
 
 def test_only_what_differs_is_written(pins: Any) -> None:
+    from gpiozero.pins.mock import MockPWMPin
+
+    written: list[str] = []
+
+    class Counted(MockPWMPin):  # type: ignore[misc]
+        def _set_state(self, value: float) -> None:
+            written.append(self.info.name)
+            super()._set_state(value)
+
+    pins.pin_class = Counted
     board = build(Settings())
     board.show(Light(listening=0.5), State.HEARING)
-    pins.pin(17).clear_states()
+    written.clear()
     board.show(Light(listening=0.5, thinking=1), State.HEARING)
-    assert len(pins.pin(17).states) == 1
+    assert written == ["GPIO27"]
+
+
+def test_a_pin_that_failed_is_written_again(pins: Any) -> None:
+    from gpiozero.pins.mock import MockPWMPin
+
+    class Broken(MockPWMPin):  # type: ignore[misc]
+        broken = False
+
+        def _set_state(self, value: float) -> None:
+            if self.broken:
+                self._change_state(0.0)
+                raise OSError("broken")
+            super()._set_state(value)
+
+    pins.pin_class = Broken
+    board = build(Settings())
+    board.show(Light(listening=1), State.LISTENING)
+    Broken.broken = True
+    with pytest.raises(OSError, match="broken"):
+        board.show(Light(listening=0.5), State.HEARING)
+    Broken.broken = False
+    board.show(Light(listening=1), State.LISTENING)
+    assert levels(pins, 17) == [1]
 
 
 def test_closing_switches_off_and_frees_the_pins(pins: Any) -> None:
@@ -109,10 +142,11 @@ def test_a_pin_in_use_is_named_and_the_others_are_let_go(pins: Any) -> None:
     from gpiozero import LED
 
     taken = LED(22)
-    with pytest.raises(HardwareError, match=r"leds\.speaking: GPIO22 already serves another option"):
+    with pytest.raises(HardwareError, match=r"leds\.speaking: GPIO22 already serves another option") as refused:
         build(Settings())
     taken.close()
     build(Settings()).close()
+    assert refused.tb is not None  # and with it all that the failed attempt had made, until here
 
 
 def test_a_pin_that_the_board_does_not_have_is_named(pins: Any) -> None:

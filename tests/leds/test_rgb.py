@@ -66,6 +66,7 @@ def test_what_is_not_a_colour_is_refused_by_name(pins: Any, text: str) -> None:
 
 
 def test_a_pin_given_twice_is_refused_and_the_first_let_go(pins: Any) -> None:
-    with pytest.raises(HardwareError, match=r"leds\.green: GPIO17 already serves another option"):
+    with pytest.raises(HardwareError, match=r"leds\.green: GPIO17 already serves another option") as refused:
         build(Settings(green=17))
     build(Settings()).close()
+    assert refused.tb is not None  # and with it all that the failed attempt had made, until here

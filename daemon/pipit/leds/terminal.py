@@ -48,6 +48,7 @@ class Terminal:
         """See `Board.show`; prints only when the state is another."""
         if state is self._shown:
             return
+        self._shown = None  # until it is certain: a line that fails is tried again
         self._stream.write(self._line(state) + "\n")
         self._stream.flush()
         self._shown = state
