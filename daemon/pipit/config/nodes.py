@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +63,8 @@ def read(path: Path) -> Node:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: there is no such file; 'pipit config template' prints one to start from") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -73,25 +74,50 @@ def read(path: Path) -> Node:
 
 
 def compose(text: str, name: str) -> Node | None:
-    """Parse YAML; `name` is what the marks of the nodes are called.
+    """Parse YAML.
+
+    Args:
+        text: one document.
+        name: what the marks of the nodes call it.
+
+    Returns:
+        The root, None when there is nothing in the text. No node holds itself.
 
     Raises:
         ConfigError: it is not YAML.
     """
     try:
-        return yaml.compose(_Named(text, name), Loader=_Loader)
-    except yaml.YAMLError:
-        pass
-    try:
-        return yaml.compose(_Named(text, name), Loader=_WordyLoader)
+        root = _parse(text, name)
     except yaml.YAMLError as error:
         raise ConfigError(_say(error, text, name)) from error
+    if root is not None:
+        _refuse_loops(root, (), set())
+    return root
 
 
-def empty(name: str, line: int = 0) -> MappingNode:
+def _parse(text: str, name: str) -> Node | None:
+    try:
+        return yaml.compose(_Named(text, name), Loader=_Loader)
+    except (yaml.YAMLError, UnicodeEncodeError):
+        return yaml.compose(_Named(text, name), Loader=_WordyLoader)
+
+
+def _refuse_loops(node: Node, above: tuple[Node, ...], seen: set[Node]) -> None:
+    """Raise ConfigError where an alias stands inside its own anchor."""
+    if node in above:
+        place = _place(node.start_mark.name, node.start_mark.line)
+        raise ConfigError(f"{place}: this holds itself, by an alias (*) inside its anchor (&)")
+    if isinstance(node, ScalarNode) or node in seen:
+        return
+    seen.add(node)
+    for part in node.value:
+        for inner in part if isinstance(part, tuple) else (part,):
+            _refuse_loops(inner, (*above, node), seen)
+
+
+def empty(name: str) -> MappingNode:
     """Return a section with nothing in it."""
-    mark = yaml.Mark(name, 0, line, 0, None, 0)
-    return MappingNode(TAG + "map", [], mark, mark)
+    return MappingNode(TAG + "map", [], *_marks(name))
 
 
 def override(root: Node, text: str) -> None:
@@ -102,13 +128,17 @@ def override(root: Node, text: str) -> None:
     """
     path, equals, value = text.partition("=")
     keys = path.strip().split(".")
-    name = f"--set {path.strip()}"  # without the value, which somebody might take for a place to put a secret
+    name = f"--set {' '.join(path.split())}"  # without the value, which somebody might take for a place to put a secret
     if not equals or not all(keys):
-        raise ConfigError(f"--set {path}: expected PATH=VALUE, as in --set audio.output.volume=40")
+        raise ConfigError(f"{name}: expected PATH=VALUE, as in --set audio.output.volume=40")
     new = compose(value, name) or ScalarNode(TAG + "null", "", *_marks(name))
-    for key in keys[:-1]:
-        root = _section(root, key, name)
-    _put(_open(root, name), ScalarNode(TAG + "str", keys[-1], *_marks(name)), new)
+    for depth, key in enumerate(keys):
+        if not isinstance(root, MappingNode):
+            raise ConfigError(f"{name}: {'.'.join(keys[:depth]) or 'the file'} is not a section")
+        if depth == len(keys) - 1:
+            _put(root, key, name, new)
+        else:
+            root = child(root, key) or _put(root, key, name, empty(name))
 
 
 def child(node: Node | None, key: str) -> Node | None:
@@ -118,27 +148,14 @@ def child(node: Node | None, key: str) -> Node | None:
     return None if value is None or is_null(value) else value
 
 
-def _section(node: Node, key: str, name: str) -> Node:
-    parent = _open(node, name)
-    below = child(parent, key)
-    if below is None:
-        below = empty(name)
-        _put(parent, ScalarNode(TAG + "str", key, *_marks(name)), below)
-    return below
-
-
-def _open(node: Node, name: str) -> MappingNode:
-    if not isinstance(node, MappingNode):
-        raise ConfigError(f"{name}: leads through line {node.start_mark.line + 1} of the file, which is not a section")
-    return node
-
-
-def _put(parent: MappingNode, key: Node, value: Node) -> None:
+def _put(parent: MappingNode, key: str, name: str, value: Node) -> Node:
+    pair = ScalarNode(TAG + "str", key, *_marks(name)), value
     for index, (k, _) in enumerate(parent.value):
-        if k.value == key.value:
-            parent.value[index] = (key, value)
-            return
-    parent.value.append((key, value))
+        if k.value == key:
+            parent.value[index] = pair
+            return value
+    parent.value.append(pair)
+    return value
 
 
 def is_null(node: Node) -> bool:
@@ -160,13 +177,14 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
 )
 
 
+def _place(name: str, line: int) -> str:
+    return name if name.startswith("--set ") else f"{name}:{line + 1}"
+
+
 def _say(error: yaml.YAMLError, text: str, name: str) -> str:
-    where: Callable[[int], str] = lambda line: name if name.startswith("--set ") else f"{name}:{line + 1}"  # noqa: E731
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        problem = f"{error.problem}"
-        remedy = next((f"; {words}" for pattern, words in _REMEDIES if re.search(pattern, problem)), "")
-        return f"{where(error.problem_mark.line)}: not YAML: {problem}{remedy}"
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position)
-        return f"{where(line)}: not YAML: the character U+{ord(error.character):04X} is not allowed"
-    return f"{where(0)}: not YAML: {error}"
+        return f"{_place(name, line)}: not YAML: the character U+{error.character:04X} is not allowed"
+    mark, problem = getattr(error, "problem_mark", None), str(getattr(error, "problem", error))
+    remedy = next((f"; {words}" for pattern, words in _REMEDIES if re.search(pattern, problem)), "")
+    return f"{_place(name, mark.line if mark else 0)}: not YAML: {problem}{remedy}"

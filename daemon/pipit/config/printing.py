@@ -21,10 +21,15 @@ _WIDTH = 120
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes every text that YAML 1.1 or 1.2 would take for something else."""
+    """Quotes every text that YAML 1.1 or 1.2 would take for something else, and escapes what cannot be seen."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """Return the node of a text."""
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
 
 
 add_scalars(_Dumper)
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def masked(config: Config) -> str:
@@ -147,10 +152,7 @@ def _option(entry: Entry, indent: str, mark: str) -> Iterator[str]:
         return
     for inner in entries(item.section):
         yield from _comment(f"{inner.name}: {inner.option.doc}{_facts(inner)}", indent, "  ")
-    if not entry.default:
-        yield f"{key} []"
-        return
-    yield key
+    yield key if entry.default else f"{key} []"
     yield from (f"{indent}  {mark}- {_flow(data(one))}" for one in entry.default)
 
 

@@ -62,8 +62,8 @@ class Reader:
         """Return the keys and values of a section, None when it is something else; null is an empty section."""
         if is_null(node):
             return {}
-        if not isinstance(node, MappingNode) or node.tag != TAG + "map":
-            self.report(node, path, f"expected a section, found {found(node)}")
+        if not isinstance(node, MappingNode) or not _is_plain(node):
+            self.report(node, path, f"expected a section, found {found(node)}" if _is_plain(node) else _bad_tag(node, Kind()))
             return None
         result: dict[str, tuple[Node, Node]] = {}
         for key, value in node.value:
@@ -122,7 +122,7 @@ class Reader:
         """Make the value of one option, or `WRONG`."""
         if isinstance(node, ScalarNode) and node.tag in TAGS and kind.secret:
             return self._secret(node, path)
-        if not node.tag.startswith(TAG) or node.tag[len(TAG) :] not in _KNOWN:
+        if not _is_plain(node):
             return self.report(node, path, _bad_tag(node, kind))
         if is_null(node) and kind.nullable:
             return None
@@ -130,7 +130,7 @@ class Reader:
             pairs = self.pairs(node, path)
             return WRONG if pairs is None else self.settings(kind.section, node, pairs, path)
         if kind.mapping and (isinstance(node, MappingNode) or is_null(node)):
-            return {} if is_null(node) else self._untouched(node, path, ())
+            return {} if is_null(node) else self._untouched(node, path)
         if kind.item is not None and isinstance(node, SequenceNode):
             return self._items(node, kind.item, option, path)
         if kind.secret and isinstance(node, ScalarNode) and not is_null(node):
@@ -161,20 +161,18 @@ class Reader:
             problem = _out_of_bounds(value, option)
         return value if problem is None else self.report(node, path, problem)
 
-    def _untouched(self, node: Node, path: str, above: tuple[Node, ...]) -> Any:
+    def _untouched(self, node: Node, path: str) -> Any:
         """Make plain Python of whatever stands there."""
-        if node in above:
-            return self.report(node, path, "holds itself")
-        if isinstance(node, ScalarNode) and node.tag.startswith(TAG) and node.tag[len(TAG) :] in _KNOWN:
+        if not _is_plain(node):
+            return self.report(node, path, _bad_tag(node, Kind()))
+        if isinstance(node, ScalarNode):
             return plain(node)
-        if isinstance(node, SequenceNode) and node.tag == TAG + "seq":
-            values = [self._untouched(child, f"{path}[{index}]", (*above, node)) for index, child in enumerate(node.value)]
+        if isinstance(node, SequenceNode):
+            values = [self._untouched(child, f"{path}[{index}]") for index, child in enumerate(node.value)]
             return WRONG if WRONG in values else values
-        if isinstance(node, MappingNode) and node.tag == TAG + "map":
-            pairs = self.pairs(node, path) or {}
-            inside = {name: self._untouched(child, join(path, name), (*above, node)) for name, (_, child) in pairs.items()}
-            return WRONG if WRONG in inside.values() else inside
-        return self.report(node, path, _bad_tag(node, Kind()))
+        pairs = self.pairs(node, path) or {}
+        inside = {name: self._untouched(child, join(path, name)) for name, (_, child) in pairs.items()}
+        return WRONG if WRONG in inside.values() else inside
 
 
 def join(path: str, name: str) -> str:
@@ -187,23 +185,24 @@ def plain(node: ScalarNode) -> Any:
     kind, text = node.tag[len(TAG) :], str(node.value)
     try:
         return _READ[kind](text)
-    except (ValueError, KeyError):
+    except ValueError:
         return text  # "!!int abc"
 
 
 def expected(kind: Kind, option: Option) -> str:
     """Say what an option may be: "a whole number from 0 to 100 %"."""
-    ways = [words for scalar, words in _WORDS if scalar in kind.scalars and not (scalar is int and float in kind.scalars)]
-    ways = [f"{way}{bounds(option)}" if "number" in way else way for way in ways]
-    if option.choices and "text" in ways:
-        ways[ways.index("text")] = (
-            f"one of {_listed(option.choices)}" if len(option.choices) > 1 else f'the word "{option.choices[0]}"'
-        )
+    scalars = [scalar for scalar in _WORDS if scalar in kind.scalars and not (scalar is int and float in kind.scalars)]
+    ways = [_choices(scalar, option) or _WORDS[scalar] + (bounds(option) if scalar in (int, float) else "") for scalar in scalars]
     ways += ["a section"] * (kind.section is not None or kind.mapping)
     ways += ["!credential NAME, !env NAME or !file PATH"] * kind.secret
     if kind.item is not None:
         ways.append(f"a list, each item {expected(kind.item, option)}")
     return " or ".join([*ways, *["null"] * kind.nullable])
+
+
+def _choices(scalar: type, option: Option) -> str:
+    choices = [str(choice) for choice in option.choices if type(choice) is scalar]
+    return f"one of {', '.join(choices)}" if len(choices) > 1 else "".join(f'the word "{choice}"' for choice in choices)
 
 
 def bounds(option: Option) -> str:
@@ -256,13 +255,19 @@ def _hint(node: ScalarNode, value: Any, kind: Kind, option: Option) -> str:
     numbers = kind.scalars & {int, float}
     if isinstance(value, str) and numbers:
         number = re.fullmatch(rf"([-+]?[0-9]+(?:\.[0-9]+)?)\s*({re.escape(option.unit)})?", value)
-        if number:
+        if number and (number[2] or node.style):
             return f"; write {number[1]}" + (f", the unit is {option.unit} anyway" if number[2] else " without quotes")
     if isinstance(value, str) and bool in kind.scalars and value.lower() in _SPOKEN:
         return f"; write {_SPOKEN[value.lower()]}"
     if not isinstance(value, str) and str in kind.scalars and not option.choices:
         return f'; write "{node.value}" with quotes'
     return did_you_mean(node.value, map(str, option.choices))
+
+
+def _is_plain(node: Node) -> bool:
+    """Say whether a node has one of YAML's own tags, and one that fits."""
+    fitting = ("seq",) if isinstance(node, SequenceNode) else ("map",) if isinstance(node, MappingNode) else tuple(_READ)
+    return node.tag in [TAG + kind for kind in fitting]
 
 
 def _bad_tag(node: Node, kind: Kind) -> str:
@@ -275,18 +280,14 @@ def _example(entry: Entry) -> str:
     return "" if entry.option.example is None else f", for example {entry.name}: {entry.option.example}"
 
 
-def _listed(choices: Sequence[Any]) -> str:
-    return ", ".join(str(choice) for choice in choices)
-
-
-_KNOWN = ("null", "bool", "int", "float", "str", "seq", "map")
 _READ: Mapping[str, Any] = {
     "null": lambda text: None,
     "bool": lambda text: text.lower() == "true",
     "int": lambda text: int(text, 0) if text[:2] in ("0o", "0x") else int(text),
     "float": lambda text: float(text.lower().replace(".inf", "inf").replace(".nan", "nan")),
+    "str": str,
 }
-_WORDS = ((bool, "true or false"), (int, "a whole number"), (float, "a number"), (str, "text"))
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 _SPOKEN = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 _LONGEST = 40
 _WHERE_SECRETS_GO = "write !credential NAME, !env NAME or !file PATH"
