@@ -15,9 +15,11 @@ settings.load_profile("pipit")
 
 
 @pytest.fixture
-def room() -> Iterator[Room]:
-    """A virtual sound card. Its folder is not tmp_path, because the path of a socket may be 107 characters long at most."""
-    with tempfile.TemporaryDirectory(prefix="pipit-room-") as folder, Room(Path(folder)) as opened:
+def room(request: pytest.FixtureRequest) -> Iterator[Room]:
+    """A virtual sound card at 48 kHz, or at the rate given by indirect parametrisation."""
+    rate_hz: int = getattr(request, "param", 48000)
+    # Not in tmp_path: the path of a socket may be 107 characters long at most.
+    with tempfile.TemporaryDirectory(prefix="pipit-room-") as folder, Room(Path(folder), rate_hz) as opened:
         yield opened
 
 

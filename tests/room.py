@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -184,6 +185,7 @@ class Room:
             self._loudspeaker = None
         if self._server is not None:
             self._server.terminate()
+            self._server.send_signal(signal.SIGCONT)  # in case it is frozen
             self._server.wait(10)
             self._server = None
 
@@ -260,6 +262,16 @@ class Room:
             fields[0] for fields in modules if "sink_name=loudspeaker" in fields[2] or "sink_name=microphone" in fields[2]
         ]:
             self._pactl("unload-module", module)
+
+    def freeze(self) -> None:
+        """Let the sound card hang: nothing moves, and nobody is told."""
+        assert self._server is not None
+        self._server.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._server is not None
+        self._server.send_signal(signal.SIGCONT)
 
     def vanish(self) -> None:
         """Take the whole sound system away, as when a driver dies. Nothing works afterwards."""

@@ -30,9 +30,15 @@ class Device(Protocol):
     """One microphone and one loudspeaker. MUST be usable from three threads as described at each member."""
 
     captured: Ring
-    """What the microphone heard: mono int16 at `input_rate_hz`. Written by the capture callback, read by the dsp thread only."""
+    """What the microphone heard: mono int16 at `input_rate_hz`. Written by the capture callback, read by the dsp thread only.
+
+    `open` may put another ring in its place: the microphone that was found may have another rate.
+    """
     mixer: Mixer
-    """What the loudspeaker plays, at `output_rate_hz`. Filled by the main thread, drained by the playback callback."""
+    """What the loudspeaker plays, at `output_rate_hz`. Filled by the main thread, drained by the playback callback.
+
+    It and its rate stay the same for the life of the device, whatever `open` finds.
+    """
     counters: Counters
     input_rate_hz: int
     output_rate_hz: int
@@ -52,13 +58,16 @@ class Device(Protocol):
         """Stop both streams and forget the devices. Never raises; may be called twice; `open` works again afterwards."""
 
     def stop_capture(self) -> None:
-        """Stop the microphone's stream (mute). The loudspeaker goes on."""
+        """Stop the microphone's stream (mute); nothing is captured after this returns. The loudspeaker goes on.
+
+        It stays stopped through `close` and `open`, until `start_capture`. Never raises; the device need not be open.
+        """
 
     def start_capture(self) -> None:
         """Start the microphone's stream again after `stop_capture`.
 
         Raises:
-            HardwareError: the microphone has gone meanwhile.
+            HardwareError: the microphone has gone meanwhile, or is not open; the next `open` starts it.
         """
 
     def wait(self, timeout_s: float) -> bool:

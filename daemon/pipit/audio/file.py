@@ -165,9 +165,10 @@ class FileDevice:
             return None
         try:
             self._file = Path(path).open("r+b" if self._ever_opened else "wb", buffering=0)  # noqa: SIM115 (closed in close)
+            return WavWriter(self._file, self.output_rate_hz)
         except OSError as error:
-            raise HardwareError(f"{path}: cannot be written ({error.strerror}); check the folder and its permissions") from error
-        return WavWriter(self._file, self.output_rate_hz)
+            self.close()
+            raise HardwareError(f"{path}: cannot be written ({error.strerror}); look at the folder and the space in it") from error
 
     # -- thread -----------------------------------------------------------------------------------------------------------------
 
@@ -177,7 +178,7 @@ class FileDevice:
             try:
                 self._play(writer)
             except OSError as error:
-                self._broken = f"{self._settings.output.path}: cannot be written ({error.strerror}); free some space"
+                self._broken = f"{self._settings.output.path}: cannot be written ({error.strerror}); look at the space on its disk"
                 return
             captured = self._capture_block()
             self._blocks += 1

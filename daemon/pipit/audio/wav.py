@@ -129,8 +129,7 @@ class WavWriter:
         """
         data = samples.astype("<i2", copy=False).tobytes()
         self._file.seek(0, 2)
-        self._file.write(data)
-        self._bytes += len(data)
+        self._bytes += self._file.write(data)
         self._write_header()
 
     def _write_header(self) -> None:

@@ -43,5 +43,5 @@ class Playhead:
         for audible_at, before, after in blocks:
             if now < audible_at:
                 break
-            position = min(after, before + int((now - audible_at) * self._rate_hz))
+            position = min(after, before + round((now - audible_at) * self._rate_hz))
         return position
