@@ -15,7 +15,7 @@ class Gesture:
     """What counts as a hold and what as bouncing: base of each driver's settings, for `core.gestures`."""
 
     hold_s: float = option(1.5, "How long the button is held down to mute or unmute.", unit="s", minimum=0.3, maximum=10)
-    bounce_s: float = option(0.02, "How long the button's contacts may bounce.", unit="s", minimum=0, maximum=0.1)
+    bounce_s: float = option(0.05, "How long the button's contacts may bounce. Delays no press.", unit="s", minimum=0, maximum=0.1)
 
 
 class Button(Protocol):

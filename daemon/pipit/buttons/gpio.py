@@ -31,7 +31,8 @@ class Pin:
     def start(self, post: Callable[[Edge], None]) -> None:
         """See `Button.start`."""
         # gpiozero.Button is this device plus a thread that wakes ten times a second to time holds; core.gestures times them.
-        # No bounce_time either: with lgpio it delays every press by its length, so core.gestures deals with bouncing, too.
+        # No bounce_time either: with lgpio it delays every press by its length, so core.gestures deals with bouncing, too
+        # (lgpio 0.2.2 on the kernel's GPIO simulator: 2 to 6 ms from the contact to here, 22 to 25 ms with a bounce_time of 20 ms).
         from gpiozero import DigitalInputDevice
 
         device = claim(DigitalInputDevice, self._settings.pin, "button.pin", pull_up=self._settings.pull_up)

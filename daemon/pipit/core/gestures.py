@@ -13,7 +13,8 @@ nothing more. Elsewhere a press could open a session or end a turn, which a hold
 counts when the button comes up before `hold_s`.
 
 Contacts bounce for some milliseconds. The first edge counts without delay; what follows within `bounce_s` does not, and if the
-button turns out to be somewhere else at the end of it, that counts then.
+button turns out to be somewhere else at the end of it, that counts then. So a long `bounce_s` delays nothing: only touches shorter
+than it come late, and no finger is that quick.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Gestures:
         bounce_s: how long contacts may bounce; less than `hold_s`.
     """
 
-    def __init__(self, hold_s: float = 1.5, bounce_s: float = 0.02) -> None:
+    def __init__(self, hold_s: float = 1.5, bounce_s: float = 0.05) -> None:
         self._hold_s = hold_s
         self._bounce_s = bounce_s
         self._contact = False  # as last reported
