@@ -6,8 +6,8 @@ port, and to writing registers; each of them would fail later and less clearly.
 
 What lgpio costs (its source, version 0.2.2: lgPthTx.c, lgPthAlerts.c): from the moment the chip is opened a thread wakes 50 times a
 second, and twice a period for each pin that is being dimmed (that thread makes the pulse width modulation; 100 Hz here). Once a pin
-is watched for edges, a second thread looks at it every 0.5 ms. All of it is C and takes no interpreter lock. Counted on the kernel's
-GPIO simulator: 50 wake-ups a second with steady LEDs, about 200 with three dimmed ones, 50 again when they are steady again.
+is watched for edges, a second thread looks at it every 0.5 ms. All of it is C and takes no interpreter lock. Counted on the
+kernel's GPIO simulator: 50 wake-ups a second with steady LEDs, about 200 with three dimmed ones, 50 again when they are steady.
 """
 
 from __future__ import annotations
