@@ -5,6 +5,9 @@ A settings class is a frozen dataclass whose fields are made by `option`. The co
 
 Field annotations may be: bool, int, float, str, Secret, `X | None`, tuple[X, ...] of those or of another settings class,
 another settings class, or Mapping[str, Any] for what is passed through untouched.
+
+What the declarations cannot say, `__post_init__` may check: it raises ConfigError with problems such as "url: what is wrong", each
+beginning with the name of the option that it is about. File, line and section are put in front of them.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ class Option:
     maximum: float | None = None
     """Inclusive bounds of a number."""
     choices: tuple[Any, ...] = ()
-    """The allowed values; empty means any."""
+    """The allowed values; empty means any. They speak of their own type only: `int | str` with ("auto",) is any number, or auto."""
     example: Any = None
     """A value worth showing in the YAML comment when the default says little."""
 
