@@ -206,12 +206,11 @@ class WebSocketSession:
         try:
             return await connect(
                 request.url,
-                sock=plain,
+                sock=plain,  # so the library also leaves proxies alone that the environment names
                 ssl=(self._tls or trusted()) if secure else None,
                 additional_headers=request.headers,
                 user_agent_header=f"pipit/{__version__}",
                 compression=None,  # ten times the work for sound that does not get smaller
-                proxy=None,  # what the environment says is not for a device; service.url can name a proxy
                 open_timeout=None,  # `connect_s` covers it
                 ping_interval=ping_s,
                 ping_timeout=ping_s,
