@@ -85,11 +85,11 @@ async def run(config: Config) -> None:
     notify = notifier()
     conductor = Conductor(
         machine,
-        Gestures(hold_s=config.button.settings.hold_s),
+        Gestures(config.button.settings.hold_s, config.button.settings.bounce_s),
         device,
         hearing,
         lamp,
-        Cues(device.mixer, {"wake": config.sounds.wake, "done": config.sounds.done, "error": config.sounds.error}),
+        _cues(device.mixer, config),
         open_session,
         notify,
         record,
@@ -128,25 +128,29 @@ def check(config: Config) -> None:
     """Make every part that can be made without touching a device or the network, and let go of it again.
 
     Raises:
-        ConfigError: with the problems of all parts, each under the name of its section.
+        ConfigError: with the problems of all parts.
     """
     problems: list[str] = []
 
-    def attempt(section: str, make: Callable[[], Any]) -> None:
+    def attempt(make: Callable[[], Any]) -> None:
         try:
             made = make()
         except ConfigError as error:
-            problems.extend(f"{section}: {problem}" for problem in error.problems)
+            problems.extend(error.problems)
         else:
             getattr(made, "close", lambda: None)()
 
-    sounds = config.sounds
-    attempt("service", lambda: plugins.build("services", config.service))
-    attempt("wake", lambda: plugins.build("wake", config.wake))
-    attempt("audio", lambda: plugins.build("audio", config.audio))
-    attempt("sounds", lambda: Cues(Mixer(48000), {"wake": sounds.wake, "done": sounds.done, "error": sounds.error}))
+    attempt(lambda: plugins.build("services", config.service))
+    attempt(lambda: plugins.build("audio", config.audio))
+    attempt(lambda: plugins.build("echo", config.echo))
+    attempt(lambda: plugins.build("wake", config.wake))
+    attempt(lambda: _cues(Mixer(48000), config))
     if problems:
         raise ConfigError(*problems)
+
+
+def _cues(mixer: Mixer, config: Config) -> Cues:
+    return Cues(mixer, {"wake": config.sounds.wake, "done": config.sounds.done, "error": config.sounds.error})
 
 
 async def _first(stopped: asyncio.Event, crashed: asyncio.Future[None]) -> None:

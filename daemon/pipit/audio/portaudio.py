@@ -62,8 +62,12 @@ class Input:
         "Which microphone: a card id, a USB port or a part of the name, as `pipit devices` lists them.",
         example="seeed2micvoicec",
     )
-    rate: int | str = option("auto", "Sample rate; auto: the best that it has.", unit="Hz", minimum=8000, maximum=96000)
-    channels: int | str = option("auto", "How many channels are recorded; auto: as few as it takes.", minimum=1, maximum=32)
+    rate: int | str = option(
+        "auto", "Sample rate; auto: the best that it has.", unit="Hz", minimum=8000, maximum=96000, choices=("auto",)
+    )
+    channels: int | str = option(
+        "auto", "How many channels are recorded; auto: as few as it takes.", minimum=1, maximum=32, choices=("auto",)
+    )
     channel: int = option(0, "Which of them is listened to, counted from 0.", minimum=0, maximum=31)
 
 
@@ -72,8 +76,12 @@ class Output:
     """The loudspeaker."""
 
     device: str = option("default", "Which loudspeaker; see `input.device`.", example="sndrpihifiberry")
-    rate: int | str = option("auto", "Sample rate; auto: the best that it has.", unit="Hz", minimum=8000, maximum=96000)
-    channels: int | str = option("auto", "How many channels play the same sound; auto: as few as it takes.", minimum=1, maximum=32)
+    rate: int | str = option(
+        "auto", "Sample rate; auto: the best that it has.", unit="Hz", minimum=8000, maximum=96000, choices=("auto",)
+    )
+    channels: int | str = option(
+        "auto", "How many channels play the same sound; auto: as few as it takes.", minimum=1, maximum=32, choices=("auto",)
+    )
     volume: int = option(60, "Volume at the start.", unit="%", minimum=0, maximum=100)
 
 

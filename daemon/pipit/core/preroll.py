@@ -1,9 +1,9 @@
 """Where to begin when the service gets to hear what was said around the wake word.
 
 A wake word is recognised a little before or after its last sound, so what follows it in the same breath may have begun by then.
-Starting a fixed time before the detection loses nothing, but lets the service hear the tail of the wake word, and an agent that hears
-"…vis" and then silence answers it. So: where a pause had begun by the time of the detection, start with the pause; else start the fixed
-time before. A pause that begins later may be the one after a short command ("hey jarvis, stop") and proves nothing.
+Starting a fixed time before the detection loses nothing, but lets the service hear the tail of the wake word, and an agent that
+hears "…vis" and then silence answers it. So: where a pause had begun by the time of the detection, start with the pause; else start
+the fixed time before. A pause that begins later may be the one after a short command ("hey jarvis, stop") and proves nothing.
 """
 
 from __future__ import annotations
