@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import struct
-import sys
-import types
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -110,16 +109,10 @@ def test_onnx_classifiers_give_the_same_scores(
     assert worst(our_scores(Word(str(stock_models / file)), sounds), theirs, settled=32) < TOLERANCE
 
 
-def test_scores_equal_the_package(stock_package: Path, sounds: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_equal_the_package(stock_models: Path, sounds: Samples, openwakeword_0_4: ModuleType) -> None:
     """openwakeword 0.4.0's own Model.predict."""
-    without_scikit_learn = types.ModuleType("openwakeword.custom_verifier_model")
-    without_scikit_learn.train_custom_verifier = None  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, without_scikit_learn.__name__, without_scikit_learn)
-    monkeypatch.syspath_prepend(stock_package)
-    from openwakeword.model import Model
-
-    files = stock_package / "openwakeword/resources/models"
-    package = Model(wakeword_model_paths=[str(files / "hey_jarvis_v0.1.onnx"), str(files / "alexa_v0.1.onnx")])
+    files = [str(stock_models / f"{word}_v0.1.onnx") for word in ("hey_jarvis", "alexa")]
+    package = openwakeword_0_4.Model(wakeword_model_paths=files)
     engine = openwakeword.build(Settings(words=(Word("hey_jarvis"), Word("alexa"))))
     ours, theirs = [], []
     for block in blocks(sounds[: len(sounds) // FRAME * FRAME], [FRAME]):

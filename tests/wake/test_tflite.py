@@ -47,6 +47,8 @@ def test_a_closed_network_cannot_run(library: Library, jarvis: Path) -> None:
     network.close()
     with pytest.raises(ValueError, match="the network is closed"):
         network.invoke()
+    with pytest.raises(ValueError, match="released"):
+        network.inputs[0].data[:] = bytes(16 * 96 * 4)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import struct
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -24,6 +25,8 @@ PACKAGES = ("pyopen_wakeword", "pymicro_wakeword")
 
 FLOAT32 = 1
 """`kTfLiteFloat32` in TensorFlow's c_api_types.h."""
+
+_FLOAT = struct.Struct("f")
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +66,7 @@ class Tensor(NamedTuple):
     shape: tuple[int, ...]
     type: int
     data: memoryview
-    """Its bytes; writable. Valid until the network is closed."""
+    """Its bytes; writable. ValueError once the network is closed."""
 
 
 class Library:
@@ -138,8 +141,10 @@ class Network:
             raise RuntimeError("TensorFlow Lite could not run the network; it says why on stderr")
 
     def close(self) -> None:
-        """Free the model. May be called twice; the tensors must not be touched afterwards."""
+        """Free the model and its tensors, whose data cannot be touched any more. May be called twice."""
         self._interpreter = None
+        for tensor in self.inputs + self.outputs:
+            tensor.data.release()
         self._resources.close()
 
 
@@ -227,13 +232,14 @@ class TfliteClassifier:
             self.window = check(is_float, [tensor.shape for tensor in inputs], [tensor.shape for tensor in outputs])
             unless_complete.pop_all()
         self._network = network
-        self._embeddings, self._score = inputs[0].data, outputs[0].data.cast("f")
+        self._embeddings, self._score = inputs[0].data, outputs[0].data
 
     def score(self, embeddings: memoryview) -> float:
         """Return 0 to 1 for the last `window` embeddings: float32, oldest first, as bytes."""
         self._embeddings[:] = embeddings
         self._network.invoke()
-        return float(self._score[0])
+        (score,) = _FLOAT.unpack(self._score)
+        return float(score)
 
     def close(self) -> None:
         """Free the model. May be called twice."""
