@@ -164,7 +164,10 @@ mkdir -p /run/systemd/journal
 journald=$!
 until [ -S /run/systemd/journal/socket ]; do sleep 0.02; done
 "$0" -c "$1"
-until journalctl --identifier=pipit --quiet | grep -q LAST; do sleep 0.02; done
+until journalctl --identifier=pipit --quiet 2>/dev/null | grep -q LAST; do
+    kill -0 $journald || exit 77
+    sleep 0.02
+done
 journalctl --identifier=pipit --output=json
 kill $journald
 """
@@ -198,6 +201,8 @@ def test_a_real_journal_holds_the_fields() -> None:
         timeout=60,
         check=False,
     )
+    if done.returncode == 77:
+        pytest.skip("systemd-journald does not run here, as in a container without cgroups")
     assert done.returncode == 0, done.stderr
     first, last = (json.loads(line) for line in done.stdout.splitlines())
     assert first["MESSAGE"] == "Wake word\\nPRIORITY=0"
