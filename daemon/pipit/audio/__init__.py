@@ -32,7 +32,8 @@ class Device(Protocol):
     captured: Ring
     """What the microphone heard: mono int16 at `input_rate_hz`. Written by the capture callback, read by the dsp thread only.
 
-    `open` may put another ring in its place: the microphone that was found may have another rate.
+    `open` may put another ring in its place: the microphone that was found may have another rate. How far the dsp thread has read
+    (`Ring.consumed`) sets the pace of a device that can wait for it (`file` with `pace: fast`).
     """
     mixer: Mixer
     """What the loudspeaker plays, at `output_rate_hz`. Filled by the main thread, drained by the playback callback.
