@@ -3,8 +3,8 @@
 A settings class is a frozen dataclass whose fields are made by `option`. The configuration reader, the JSON Schema, the commented
 `config/pipit.yaml` and the documentation are all derived from these declarations, so an option is described in one place.
 
-Field annotations may be: bool, int, float, str, Secret, unions of those such as `X | None` or `int | str`, tuple[X, ...] of those or
-of another settings class, another settings class, or Mapping[str, Any] for what is passed through untouched.
+Field annotations may be: bool, int, float, str, Secret, unions of those such as `X | None` or `int | str`, tuple[X, ...] of those
+or of another settings class, another settings class, or Mapping[str, Any] for what is passed through untouched.
 
 What the declarations cannot say, `__post_init__` may check: it raises ConfigError with problems such as "url: what is wrong", each
 beginning with the name of the option that it is about. File, line and section are put in front of them.
