@@ -126,7 +126,7 @@ def test_the_key_is_cut_out() -> None:
     ("code", "expected"),
     [
         (1000, Ended()),
-        (1008, Failed("config", "AssemblyAI refused the session: check service.api_key and service.model")),
+        (1008, Failed("config", "AssemblyAI refused the session: check service.api_key, then the rest of that section")),
         (1011, Failed("retryable", "AssemblyAI closed the connection: code 1011")),
     ],
 )

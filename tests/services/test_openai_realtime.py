@@ -373,9 +373,9 @@ def test_harmless_errors_are_ignored(code: str | None, message: str, event_id: s
     [
         (1000, Ended("bye")),
         (1001, Failed("retryable", "OpenAI is going away, restarting or overloaded: code 1001 (bye)")),
-        (1008, Failed("config", "OpenAI refused the session (bye): check service.api_key and service.model")),
+        (1008, Failed("config", "OpenAI refused the session (bye): check service.api_key, then the rest of that section")),
         (1011, Failed("retryable", "OpenAI closed the connection: code 1011 (bye)")),
-        (3000, Failed("config", "OpenAI refused the session (bye): check service.api_key and service.model")),
+        (3000, Failed("config", "OpenAI refused the session (bye): check service.api_key, then the rest of that section")),
         (4000, Failed("fatal", "OpenAI refused the protocol: bye")),
         (1009, Failed("fatal", "OpenAI does not understand what Pipit sends: code 1009 (bye)")),
     ],

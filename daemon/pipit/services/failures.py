@@ -43,7 +43,7 @@ def closed(code: int, reason: str, title: str, secrets: Sequence[str]) -> Ended 
         case 1000 | 1005:
             return Ended(words)
         case 1008 | 3000 | 3003:
-            return Failed("config", f"{title} refused the session{said}: check service.api_key and service.model")
+            return Failed("config", f"{title} refused the session{said}: check service.api_key, then the rest of that section")
         case 1002 | 1003 | 1007 | 1009 | 1010:
             return Failed("fatal", f"{title} does not understand what Pipit sends: code {code}{said}")
         case 1001 | 1012 | 1013:
