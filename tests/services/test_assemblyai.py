@@ -74,6 +74,10 @@ def test_silence_that_ends_a_turn_does_not_last_for_ever() -> None:
     assert loud == [True]
 
 
+def test_no_sound_is_no_message() -> None:
+    assert ready().audio(b"") == ()
+
+
 def test_an_interruption_ends_the_silence() -> None:
     codec = ready()
     codec.end_turn()

@@ -147,6 +147,33 @@ async def test_a_family_without_a_route_is_not_the_reason_given(monkeypatch: pyt
             await race([(V6, "v6")], write_s=10)
 
 
+async def test_a_second_winner_is_closed(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = asyncio.Event()
+    made: list[socket.socket] = []
+
+    async def attempt(address: dial.Address, write_s: float) -> socket.socket:
+        made.append(socket.create_connection(listener.getsockname()))
+        if len(made) == 2:
+            both.set()
+        await both.wait()
+        return made[0 if address[1] == "first" else 1]
+
+    monkeypatch.setattr(dial, "_attempt", attempt)
+    monkeypatch.setattr(dial, "STAGGER_S", 0)
+    async with asyncio.timeout(5):
+        with await race([(V4, "first"), (V4, "second")], write_s=10) as winner:
+            assert [connection.fileno() == -1 for connection in made] == [connection is not winner for connection in made]
+
+
+async def test_a_fault_of_ours_in_an_attempt_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def attempt(address: dial.Address, write_s: float) -> socket.socket:
+        raise KeyError("x")
+
+    monkeypatch.setattr(dial, "_attempt", attempt)
+    with pytest.raises(KeyError):
+        await race([(V4, "v4")], write_s=10)
+
+
 async def test_no_address_at_all() -> None:
     async with asyncio.timeout(5):
         with pytest.raises(OSError, match="the name has no address"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 from typing import Any
 
@@ -149,6 +150,12 @@ def test_beta_dialect() -> None:
     assert OpenAIRealtime(given, BETA).capabilities.server_turns is False
 
 
+def test_presets_without_transcription_do_not_mention_it() -> None:
+    plain = Preset(title="T", url="ws://h", model="m")
+    assert "transcription" not in session_object(Settings(), plain)["audio"]["input"]
+    assert "input_audio_transcription" not in session_object(Settings(), dataclasses.replace(plain, dialect="beta"))
+
+
 def test_voice_and_turn_detection_at_the_top() -> None:
     given = Settings(voice="ara", turn_detection={"type": "none"}, extra={"b": 2})
     session = session_object(given, TOP)
@@ -242,6 +249,17 @@ def test_speech_does_not_interrupt_where_the_owner_forbade_it() -> None:
     audio(codec, 10)
     assert [type(e).__name__ for e in feed(codec, type="input_audio_buffer.speech_started")] == ["UserStarted"]
     assert audio(codec, 10) == [ReplyAudio("resp_1", MS * 10)]
+
+
+def test_a_turn_that_the_service_answers_by_itself_is_not_asked_for_again() -> None:
+    codec = ready()
+    codec.end_turn()
+    asked = f"pipit_{codec._sent}"
+    busy = "conversation_already_has_active_response"
+    assert feed(codec, type="error", error={"type": "invalid_request_error", "code": busy, "message": "m", "event_id": asked}) == []
+    feed(codec, type="response.created", response={"id": "r"})
+    done(codec, "r")
+    assert codec.to_send() == []
 
 
 def test_a_failed_transcription_is_recorded_and_nothing_else() -> None:

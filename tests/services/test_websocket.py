@@ -24,7 +24,7 @@ from websockets.http11 import Request, Response
 
 from pipit import __version__
 from pipit.core.options import Secret
-from pipit.services import Ended, Event, Failed, Ready, ReplyDone, ReplyStarted, UserText, websocket
+from pipit.services import Ended, Event, Failed, Ready, ReplyDone, ReplyStarted, ToolCall, UserText, assemblyai, websocket
 from pipit.services.assemblyai import AssemblyAI
 from pipit.services.assemblyai import Settings as AssemblyAISettings
 from pipit.services.openai_presets import Preset
@@ -203,6 +203,39 @@ async def test_messages_keep_their_order_whoever_sends_them() -> None:
                 sounds = [json.loads(codec.audio(struct.pack("<H", n))[0])["audio"] for n in range(199)]
                 expected = [*sounds[:100], "input_audio_buffer.commit", "response.create", *sounds[100:]]
     assert seen == expected
+
+
+async def test_everything_that_a_conversation_asks_for_is_sent() -> None:
+    seen: list[str] = []
+
+    async def handler(connection: ServerConnection) -> None:
+        await ready(connection)
+        call = {"type": "function_call", "call_id": "c", "name": "n", "arguments": "{}"}
+        await connection.send(json.dumps({"type": "response.output_item.done", "response_id": "r", "item": call}))
+        seen.append((await said(connection, "response.cancel"))["response_id"])
+        await connection.send(json.dumps({"type": "response.done", "response": {"id": "r", "status": "cancelled"}}))
+        seen.append((await said(connection, "conversation.item.create"))["item"]["output"])
+        seen.append((await said(connection, "response.create"))["response"]["instructions"])
+
+    async with asyncio.timeout(GENEROUS_S), served(handler) as url:
+        session = session_to(url, instructions="Be brief.")
+        async for event in session.events():
+            if isinstance(event, ToolCall):
+                await session.interrupt("r", 0, by_service=False)
+            if isinstance(event, ReplyDone):
+                await session.tool_result("c", "19:02", is_error=False)
+                await session.generate("Say bye.")
+    assert seen == ["r", "19:02", "Be brief.\n\nSay bye."]
+
+
+@pytest.mark.parametrize("service", [build, assemblyai.build])
+async def test_building_for_the_real_service_needs_no_network(service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "socket")
+    monkeypatch.delattr(socket, "getaddrinfo")
+    settings = AssemblyAISettings(api_key=Secret(KEY)) if service is assemblyai.build else Settings(api_key=Secret(KEY))
+    session = service(settings)()
+    await session.close()
+    assert [event async for event in session.events()] == [Ended("closed before it began")]
 
 
 async def test_events_can_be_iterated_once() -> None:
