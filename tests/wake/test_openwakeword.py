@@ -161,16 +161,16 @@ def test_a_model_given_by_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "flavour"),
+    ("name", "features", "flavour"),
     [
-        (Word("hey_jarvis"), "onnx"),
-        (Word("okay_nabu"), "tflite"),
-        (Word("okay_nabu", features="onnx"), "onnx"),
-        (Word("/my/word.tflite", features="tflite"), "tflite"),
+        ("hey_jarvis", "auto", "onnx"),
+        ("okay_nabu", "auto", "tflite"),
+        ("okay_nabu", "onnx", "onnx"),
+        ("mine", "tflite", "tflite"),
     ],
 )
-def test_flavour_of_the_features(word: Word, flavour: str) -> None:
-    assert word.flavour == flavour
+def test_flavour_of_the_features(name: str, features: str, flavour: str) -> None:
+    assert Word(features=features).flavour(name) == flavour
 
 
 def test_every_wrong_word_is_reported_at_once() -> None:

@@ -29,7 +29,7 @@ class Word:
 
     model: str = option(
         "hey_jarvis",
-        "Name of an installed model (`pipit models` lists them), or the path of your own openWakeWord model: .tflite or .onnx.",
+        "Name of an installed model (`pipit models` lists them), or the path of your own: .tflite, or .onnx (stock: .onnx only).",
         example="/etc/pipit/hey_pipit.tflite",
     )
     threshold: float = option(

@@ -50,19 +50,18 @@ class Word(framewise.Word):
         choices=("auto", *_FLAVOURS),
     )
 
-    @property
-    def flavour(self) -> str:
-        """The feature model to use."""
+    def flavour(self, name: str) -> str:
+        """Return which feature model to use; `name` is the model's."""
         if self.features != "auto":
             return self.features
-        return "tflite" if self.model in _TRAINED_ON_TFLITE else "onnx"
+        return "tflite" if name in _TRAINED_ON_TFLITE else "onnx"
 
 
 @dataclass(frozen=True)
 class Settings(framewise.Settings):
     """openWakeWord on TensorFlow Lite."""
 
-    words: tuple[Word, ...] = option((Word(),), "The wake words. Each further one costs a seventh of the first.")
+    words: tuple[Word, ...] = option((Word(),), "The wake words. Each further one costs a tenth of the first.")
 
 
 def build(settings: Settings) -> Engine:
@@ -75,7 +74,7 @@ def build(settings: Settings) -> Engine:
     library = Library()
     with ExitStack() as resources:
         classifiers = {name: resources.enter_context(closing(load(path, library))) for name, path in files.items()}
-        flavours = {name: word.flavour for name, word in zip(files, settings.words, strict=True)}
+        flavours = {name: word.flavour(name) for name, word in zip(files, settings.words, strict=True)}
         window = max(classifier.window for classifier in classifiers.values())
         features = {
             flavour: resources.enter_context(closing(Features(library, flavour, window)))

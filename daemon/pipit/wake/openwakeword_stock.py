@@ -34,7 +34,7 @@ class Settings(framewise.Settings):
 
     folder: str | None = option(
         None,
-        "Folder with melspectrogram.onnx, embedding_model.onnx and the words' .onnx files; none: where the package keeps its own.",
+        "Folder with melspectrogram.onnx, embedding_model.onnx and the words' .onnx files. Null: where the package keeps its own.",
         example="/var/lib/pipit/openwakeword",
     )
 

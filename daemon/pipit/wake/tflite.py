@@ -10,9 +10,8 @@ import ctypes
 import logging
 import os
 import struct
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -181,21 +180,26 @@ def _messages() -> Iterator[Callable[[], list[str]]]:
     It has no other way to tell, and its greeting would be a stray line in a log of JSON objects. The descriptor is the whole
     process's, which is why this is done while a model is loaded and not while it runs.
     """
-    with tempfile.TemporaryFile() as file:
+    lines: list[str] = []
+    ours, theirs = os.pipe()
+    os.set_blocking(ours, False)
+    os.set_blocking(theirs, False)  # what is too much for the pipe is lost
 
-        def caught() -> list[str]:
-            file.seek(0)
-            return file.read().decode(errors="replace").splitlines()
+    def caught() -> list[str]:
+        with suppress(BlockingIOError):
+            lines.extend(os.read(ours, 1 << 16).decode(errors="replace").splitlines())
+        return lines
 
-        stderr = os.dup(2)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield caught
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            for line in caught():
-                _log.debug("%s", line)
+    stderr = os.dup(2)
+    os.dup2(theirs, 2)
+    try:
+        yield caught
+    finally:
+        os.dup2(stderr, 2)
+        for line in caught():
+            _log.debug("%s", line)
+        for descriptor in (ours, theirs, stderr):
+            os.close(descriptor)
 
 
 def _reason(summary: str, messages: list[str]) -> str:
