@@ -1,7 +1,7 @@
 """The guest as a machine: booted, given commands, switched off. It knows nothing of Pipit; `pi` does.
 
-The guest is a User-Mode Linux, a program on this machine. Commands go over its serial line, which is one end of a socket pair; files go
-through a folder that both see.
+The guest is a User-Mode Linux, a program on this machine. Commands go over its serial line, which is one end of a socket pair;
+files go through a folder that both see.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ class Machine:
         self._followers: dict[int, Callable[[str], None]] = {}
         self._changed = threading.Condition()
         self._up_s: float | None = None
+        self.boot_s: float
+        """Seconds from the kernel's start to the first command."""
         self._line, guests_end = socket.socketpair()
         number = guests_end.fileno()
         with self._console.open("wb") as console:
@@ -111,7 +113,6 @@ class Machine:
             self.kill()
             raise RuntimeError(f"the guest did not come up; its console:\n{self.console()}")
         self.boot_s = self._up_s
-        """Seconds from the kernel's start to the first command."""
 
     def run(self, command: str, *, timeout_s: float = 60, check: bool = True) -> Ran:
         """Run a command in the guest, as root, in bash.
@@ -121,8 +122,8 @@ class Machine:
         """
         number = self._ask(command=command, timeout_s=timeout_s)
         with self._changed:
-            came = self._changed.wait_for(lambda: number in self._answers or self._process.poll() is not None, timeout_s + 20)
-            assert came and number in self._answers, f"the guest did not answer to: {command}\nits console:\n{self.console()}"
+            self._changed.wait_for(lambda: number in self._answers or self._process.poll() is not None, timeout_s + 20)
+            assert number in self._answers, f"the guest did not answer to: {command}\nits console:\n{self.console()}"
             answer = self._answers.pop(number)
         ran = Ran(answer["status"], answer["output"])
         if check:
@@ -130,9 +131,10 @@ class Machine:
         return ran
 
     def follow(self, command: str, take: Callable[[str], None]) -> None:
-        """Start a command in the guest that is never done, such as `journalctl -f`; `take` gets its lines, in a thread of its own."""
-        self._followers[next_number := next(self._numbers)] = take
-        self._ask(number=next_number, follow=command)
+        """Start a command in the guest that is never done, such as `journalctl -f`; `take` gets its lines, in another thread."""
+        number = next(self._numbers)
+        self._followers[number] = take
+        self._ask(number, follow=command)
 
     def now(self) -> float:
         """Return the guest's CLOCK_MONOTONIC, in seconds: what all its time stamps count in."""
@@ -201,8 +203,8 @@ class Machine:
 def _pinned() -> list[str]:
     """Keep all of the guest on one processor, in real time if that is allowed.
 
-    The kernel and the programs are processes of this machine that hand over to each other at every system call: on two processors
-    each hand-over costs ten times as much, in real time most of all. Real time keeps other work from making the guest's sound stutter.
+    The kernel and the programs are processes of this machine that hand over to each other at every system call; on two processors
+    each hand-over costs up to ten times as much. Real time keeps other work on this machine from making the guest's sound stutter.
     """
     if os.environ.get("RIG_REALTIME", "1") == "0":
         return ["taskset", "-c", str(max(os.sched_getaffinity(0)))]

@@ -26,8 +26,8 @@ nice -n 10 mmdebstrap --quiet --mode=root --variant=minbase --include="$include"
     "$suite" "$work/tree" "deb $debian $suite main" "deb $security $suite-security main" >&2
 say "Debian $suite: $((SECONDS - started)) s"
 
-# python3-lgpio is a package of Raspberry Pi OS, but not of Debian, and PyPI has no wheel of it for every Python. So it is compiled, in a
-# layer over the tree that is thrown away, and put where the package would put it. PYPI=1: with its C library inside.
+# python3-lgpio is a package of Raspberry Pi OS, but not of Debian. So it is made: compiled in a layer over the tree that is thrown away
+# (PYPI=1: with its C library inside), and packed, so that the installer finds it as it would find it there.
 started=$SECONDS
 python3 -m pip download --quiet --quiet --disable-pip-version-check --no-deps --no-binary=:all: --dest "$work/lgpio" lgpio >&2
 mount -t overlay overlay -o "lowerdir=$work/tree,upperdir=$work/upper,workdir=$work/scratch" "$work/merged"
@@ -38,8 +38,14 @@ nice -n 10 chroot "$work/merged" sh -ec '
     apt-get -qq install --yes --no-install-recommends gcc libc6-dev swig python3-dev python3-pip python3-setuptools python3-wheel >/dev/null 2>&1
     cd /opt/lgpio-*
     PYPI=1 python3 -m pip install --quiet --quiet --no-index --no-deps --no-build-isolation --root-user-action=ignore --target /opt/built .' >&2
-cp -R "$work"/merged/opt/built/* "$work/tree/usr/lib/python3/dist-packages/"
+mkdir -p "$work"/package/{DEBIAN,usr/lib/python3/dist-packages}
+cp -R "$work"/merged/opt/built/* "$work/package/usr/lib/python3/dist-packages/"
 umount "$work/merged"
+printf '%s\n' 'Package: python3-lgpio' 'Version: 0.2.2-0' 'Architecture: amd64' 'Depends: python3' 'Maintainer: rig <rig@localhost>' \
+    'Description: lgpio, as Raspberry Pi OS has it' > "$work/package/DEBIAN/control"
+dpkg-deb --root-owner-group --build "$work/package" "$work/tree/lgpio.deb" >/dev/null
+chroot "$work/tree" dpkg --install /lgpio.deb >/dev/null
+rm "$work/tree/lgpio.deb"
 say "lgpio: $((SECONDS - started)) s"
 
 rm -rf "$work"/tree/var/cache/apt/* "$work"/tree/var/lib/apt/lists/*

@@ -1,7 +1,7 @@
 """In the guest: writes down what the three LEDs show, to standard output: lights.py GPIO GPIO GPIO.
 
-A line for each window of 20 ms that differs from the one before: the time of its start (CLOCK_MONOTONIC, s), then for each LED the part of
-the window during which its line was high, 0 to 1. 20 ms are two periods of the pulse width modulation.
+A line for each window of 20 ms that differs from the one before: the time of its start (CLOCK_MONOTONIC, s), then for each LED the
+part of the window during which its line was high, 0 to 1. 20 ms are two periods of the pulse width modulation.
 """
 
 import os
@@ -25,7 +25,8 @@ def main() -> None:
         duties = " ".join(f"{count / SAMPLES:.2f}" for count in high)
         if duties != shown:
             shown = duties
-            print(f"{start:.3f} {duties}", flush=True)
+            sys.stdout.write(f"{start:.3f} {duties}\n")
+            sys.stdout.flush()
         start = max(start + WINDOW_S, time.monotonic() - WINDOW_S)  # late: go on from now
 
 

@@ -1,0 +1,290 @@
+"""A virtual Raspberry Pi with Pipit on it: the guest, with helpers that read as sentences. `../README.md` shows how to use them.
+
+All times are the guest's CLOCK_MONOTONIC, in seconds, so that what the journal, the lights, the loudspeaker and the wire say can be
+compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Self, TypeVar
+
+import yaml
+
+from pipit.audio.wav import write_wav
+from tests import speech
+from tests.system.rig.install import PIECES, PYTHON, REHEARSAL, with_pipit
+from tests.system.rig.machine import Machine, wait_until
+from tests.system.rig.slowness import slowness
+
+CARD = "Speakerphone"
+LEDS = {"listening": 17, "thinking": 27, "speaking": 22}
+BUTTON = 23
+KEY = "rehearsal-key-0123456789"
+
+_REHEARSAL_PORT, _WIRE_PORT = 8137, 8138
+_RATE_HZ = 48000
+_SILENT_DBFS = -70.0
+_SHINING = 0.02
+"""Part of 20 ms for which a line must be high to count as lit; below is the last breath of a light that is dimmed."""
+
+Entry = TypeVar("Entry")
+
+CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
+    "service": {"provider": "openai", "url": f"ws://127.0.0.1:{_WIRE_PORT}/v1/realtime", "api_key": "!credential openai"},
+    "audio": {"input": {"device": CARD}, "output": {"device": CARD, "volume": 60}},
+    "conversation": {"idle_s": 4},
+    "log": {"level": "debug"},
+}
+"""What differs from config/pipit.yaml, whose LEDs and button are those of the simulated chip."""
+
+
+class Shown(NamedTuple):
+    """What the LEDs began to show."""
+
+    at: float
+    lights: str
+    """"listening", "thinking", "speaking", several of them joined by "+", or "dark"."""
+
+
+class Level(NamedTuple):
+    """How loud 20 ms of what Pipit plays are."""
+
+    at: float
+    dbfs: float
+
+
+class Wired(NamedTuple):
+    """A message between Pipit and the service."""
+
+    at: float
+    to: str
+    """"service" or "pipit"."""
+    message: Mapping[str, Any]
+
+    @property
+    def type(self) -> str:
+        """Return the message's type, in the words of the service's protocol."""
+        return str(self.message.get("type"))
+
+
+class Record(dict[str, str]):
+    """A journal entry: its fields, and when it was written."""
+
+    @property
+    def at(self) -> float:
+        """Return when it was written."""
+        return int(self["__MONOTONIC_TIMESTAMP"]) / 1e6
+
+
+class Pi:
+    """The guest with Pipit installed, a rehearsal server, and witnesses at the LEDs, the loudspeaker, the journal and the wire.
+
+    Args:
+        suite: the Debian release: "bookworm" or "trixie".
+        folder: for what this boot needs.
+    """
+
+    def __init__(self, suite: str, folder: Path) -> None:
+        self._machine = Machine(with_pipit(suite), folder)
+        self.run = self._machine.run
+        self.now = self._machine.now
+        self.boot_s = self._machine.boot_s
+        self._changed = threading.Condition()
+        self._lights: list[Shown] = []
+        self._levels: list[Level] = []
+        self._wire: list[Wired] = []
+        self._records: list[Record] = []
+        self._heard = False
+        self.slowness = slowness(self._machine)
+        """How many times longer the guest takes than this machine, at least 1: measured."""
+        self.run(f"printf %s {KEY} | systemd-creds encrypt --name=openai - /etc/credstore.encrypted/openai")
+        self.run(f"systemd-run --quiet --unit=rehearsal {REHEARSAL}/bin/pipit rehearse --port {_REHEARSAL_PORT}")
+        self._witness(f"{PYTHON} {PIECES}/relay.py {_WIRE_PORT} {_REHEARSAL_PORT}", self._take_wire)
+        self._witness(f"/usr/bin/python3 {PIECES}/lights.py {' '.join(map(str, LEDS.values()))}", self._take_light)
+        self._witness("journalctl --follow --lines=0 --output=json --unit=pipit", self._take_record)
+        for port in (_REHEARSAL_PORT, _WIRE_PORT):
+            self.run(f"for i in $(seq 100); do ss -Hltn sport = :{port} | grep -q . && exit; sleep 0.1; done; exit 1")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._machine.kill()
+
+    # -- doing ------------------------------------------------------------------------------------------------------------------
+
+    def configure(self, **sections: Mapping[str, Any]) -> None:
+        """Write /etc/pipit/pipit.yaml: CONFIGURATION with these sections laid over it."""
+        merged = {name: _laid_over(CONFIGURATION.get(name, {}), sections.get(name, {})) for name in {*CONFIGURATION, *sections}}
+        text = re.sub(r"'(!credential \w+)'", r"\1", yaml.safe_dump(merged))
+        (self._machine.share / "pipit.yaml").write_text(text)
+        self.run("install -m 644 /share/pipit.yaml /etc/pipit/pipit.yaml")
+
+    def start(self, **sections: Mapping[str, Any]) -> float:
+        """Start Pipit anew with this configuration, and witnesses at its loudspeaker; return when that began."""
+        self.run("systemctl stop pipit; systemctl reset-failed pipit 2>/dev/null; exit 0")
+        self.configure(**sections)
+        began = self.now()
+        self.run("systemctl start pipit")
+        if not self._heard:  # not before Pipit: the first to open a loopback cable decides on its format
+            self._heard = True
+            self._witness(f"/usr/bin/python3 {PIECES}/ears.py plughw:{CARD},1,0 /run/rig/played.raw", self._take_level)
+        return began
+
+    def say(self, text: str, *, voice: str = "en-gb", wait: bool = True) -> float:
+        """Speak to Pipit's microphone, over a quiet room; return when that began. `wait`: until it has been said."""
+        samples = speech.say(text, voice=voice, rate_hz=_RATE_HZ)
+        room = speech.timeline([(0.3, samples)], seconds=len(samples) / _RATE_HZ + 0.5, rate_hz=_RATE_HZ)
+        name = hashlib.sha256(f"{text} {voice}".encode()).hexdigest()[:12]
+        write_wav(self._machine.share / f"{name}.wav", room, _RATE_HZ)
+        began = self.now()
+        play = f"aplay -q -D plughw:{CARD},1,0 /share/{name}.wav"
+        self.run(play if wait else f"systemd-run --quiet --collect {play}")
+        return began + 0.3
+
+    def press(self, seconds: float = 0.1) -> float:
+        """Press the button; return when it went down."""
+        pull = f"/run/rig/gpio/sim_gpio{BUTTON}/pull"
+        done = self.run(f"cut -d' ' -f1 /proc/uptime; echo pull-down > {pull}; sleep {seconds}; echo pull-up > {pull}")
+        return float(done.output)
+
+    @contextmanager
+    def without_sound_card(self) -> Iterator[None]:
+        """Pull the sound card's plug, and plug it in again."""
+        driver = "/sys/bus/platform/drivers/snd_aloop"
+        self.run(f"systemd-run --quiet --collect --unit=unplug bash -c 'echo snd_aloop.0 > {driver}/unbind'")
+        gone = wait_until(lambda: self.run("grep -q . /proc/asound/card0/id", check=False).status != 0, 10)
+        assert gone, "the sound card is still there"
+        self._heard = False
+        try:
+            yield
+        finally:
+            # The driver lets go when the last program has closed the card, and takes it back only then.
+            self.run("for i in $(seq 100); do systemctl -q is-active unplug || break; sleep 0.1; done")
+            self.run(f"echo snd_aloop.0 > {driver}/bind")
+            self.run("udevadm settle -t 10")
+
+    # -- looking ----------------------------------------------------------------------------------------------------------------
+
+    def within(self, seconds: float) -> float:
+        """Return how long something may take here that may take so long on a machine of its own."""
+        return seconds * self.slowness
+
+    def lights(self, since: float = 0.0) -> list[Shown]:
+        """Return what the LEDs began to show, in order; how bright they are does not matter, and blinking is not dark."""
+        with self._changed:
+            return _steady([shown for shown in self._lights if shown.at >= since])
+
+    def levels(self, since: float = 0.0) -> list[Level]:
+        """Return how loud Pipit was: 20 ms an entry, without those of digital silence."""
+        with self._changed:
+            return [level for level in self._levels if level.at >= since]
+
+    def loud(self, since: float = 0.0) -> list[Level]:
+        """Return those 20 ms in which Pipit could be heard."""
+        return [level for level in self.levels(since) if level.dbfs > _SILENT_DBFS]
+
+    def wire(self, since: float = 0.0, *, to: str = "service") -> list[Wired]:
+        """Return the messages in one direction."""
+        with self._changed:
+            return [wired for wired in self._wire if wired.at >= since and wired.to == to]
+
+    def journal(self, since: float = 0.0, **fields: str) -> list[Record]:
+        """Return Pipit's records with these fields: journal(PIPIT_EVENT="wake")."""
+        with self._changed:
+            return [r for r in self._records if r.at >= since and all(r.get(k) == v for k, v in fields.items())]
+
+    def until(self, found: Callable[[], Sequence[Entry]], timeout_s: float = 20.0) -> Entry:
+        """Return the first entry of what `found` returns as soon as there is one: until(lambda: pi.journal(PIPIT_EVENT="wake")).
+
+        Raises:
+            AssertionError: there was none within timeout_s, widened by the guest's slowness.
+        """
+        entries: Sequence[Entry] = ()
+
+        def there() -> bool:
+            nonlocal entries
+            entries = found()
+            return bool(entries)
+
+        came = wait_until(there, self.within(timeout_s), 0.02)
+        assert came, f"nothing came within {self.within(timeout_s):.1f} s;\n{self.story()}"
+        return entries[0]
+
+    def until_state(self, state: str, since: float = 0.0, timeout_s: float = 20.0) -> Record:
+        """Return the record of Pipit entering a state after `since`; wait for it."""
+        return self.until(lambda: self.journal(since, PIPIT_EVENT="state", PIPIT_STATE=state), timeout_s)
+
+    def status_text(self) -> str:
+        """Return what the service says of itself in `systemctl status`."""
+        return self.run("systemctl show pipit --property=StatusText --value").output.strip()
+
+    def main_pid(self) -> int:
+        """Return the process of the daemon; 0: there is none."""
+        return int(self.run("systemctl show pipit --property=MainPID --value").output)
+
+    def story(self, records: int = 40) -> str:
+        """Return what happened of late, for messages."""
+        with self._changed:
+            latest = self._records[-records:]
+            lines = [f"{r.at:9.3f} {r.get('PIPIT_EVENT') or r.get('_COMM', ''):12} {r.get('MESSAGE')}" for r in latest]
+            lines += [f"{wired.at:9.3f} to {wired.to:9} {wired.type}" for wired in self._wire if "audio" not in wired.type][-20:]
+            lines += [f"{shown.at:9.3f} LEDs         {shown.lights}" for shown in _steady(self._lights)[-20:]]
+        return "\n".join(sorted(lines))
+
+    # -- witnesses ----------------------------------------------------------------------------------------------------------------
+
+    def _witness(self, command: str, take: Callable[[str], None]) -> None:
+        self._machine.follow(f"{command} 2>&1", take)
+
+    def _take(self, entries: list[Entry], entry: Entry) -> None:
+        with self._changed:
+            entries.append(entry)
+
+    def _take_light(self, line: str) -> None:
+        at, *duties = map(float, line.split())
+        lit = [name for name, duty in zip(LEDS, duties, strict=True) if duty > _SHINING]
+        self._take(self._lights, Shown(at, "+".join(lit) or "dark"))
+
+    def _take_level(self, line: str) -> None:
+        if re.fullmatch(r"[\d.]+ -?[\d.]+", line):
+            self._take(self._levels, Level(*map(float, line.split())))
+
+    def _take_wire(self, line: str) -> None:
+        if line.startswith("{"):
+            entry = json.loads(line)
+            self._take(self._wire, Wired(entry["at"], entry["to"], entry["message"]))
+
+    def _take_record(self, line: str) -> None:
+        if line.startswith("{"):
+            self._take(self._records, Record(json.loads(line)))
+
+
+def _laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    def value(name: str) -> Any:
+        below, above = base.get(name), over.get(name, base.get(name))
+        return _laid_over(below, above) if isinstance(below, Mapping) and isinstance(above, Mapping) else above
+
+    return {name: value(name) for name in {**base, **over}}
+
+
+_DARK_S = 1.5
+"""Longer than the darkness in any rhythm of core.lights."""
+
+
+def _steady(shown: Sequence[Shown]) -> list[Shown]:
+    """Join what is one thing to the eye: the same lights with only short darkness between."""
+    steady: list[Shown] = []
+    for number, now in enumerate(shown):
+        if now.lights == "dark" and number + 1 < len(shown) and shown[number + 1].at - now.at < _DARK_S:
+            continue
+        if not steady or steady[-1].lights != now.lights:
+            steady.append(now)
+    return steady
