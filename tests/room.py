@@ -197,9 +197,10 @@ class Room:
 
     def play(self, samples: NDArray[np.int16], rate_hz: int) -> Playing:
         """Play mono samples in the room; returns at once."""
+        # 200 ms in hand: with 40 a loaded machine put holes into the sound, which looked like blocks that Pipit had lost.
         command = ["pacat", "--playback", "--raw", "--device=microphone", "--format=s16le", "--channels=1"]
         process = subprocess.Popen(
-            [*command, f"--rate={rate_hz}", "--latency-msec=40"], stdin=subprocess.PIPE, env=self._environment()
+            [*command, f"--rate={rate_hz}", "--latency-msec=200"], stdin=subprocess.PIPE, env=self._environment()
         )
         return Playing(process, samples.astype("<i2").tobytes())
 
