@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     add("models", _models, "list wake words and their licences")
     sub = add("demo", _demo, "a whole conversation on this machine, without an account")
     sub.add_argument("--live", action="store_true", help="with this machine's microphone, loudspeaker and keyboard")
-    sub.add_argument("--config", type=Path, default=Path("config/demo.yaml"), metavar="FILE", help="default: config/demo.yaml")
+    sub.add_argument("--config", type=Path, metavar="FILE", help="default: config/demo.yaml, with --live config/demo-live.yaml")
     sub.add_argument("--folder", type=Path, default=Path("build/demo"), help="where the WAV files go; default: build/demo")
     sub = add("rehearse", _rehearse, "run the loop-back voice agent server that the demonstration talks to")
     sub.add_argument("--host", default="127.0.0.1")
@@ -118,7 +118,8 @@ def _models(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from pipit import demo
 
-    return asyncio.run(demo.run(options.config, options.folder, live=options.live, say=lambda line: print(line, flush=True)))
+    config = options.config or Path("config/demo-live.yaml" if options.live else "config/demo.yaml")
+    return asyncio.run(demo.run(config, options.folder, live=options.live, say=lambda line: print(line, flush=True)))
 
 
 def _rehearse(options: argparse.Namespace) -> int:
