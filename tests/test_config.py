@@ -506,6 +506,21 @@ def test_without_systemd_the_message_says_how_to_go_on(write: Any, monkeypatch: 
     assert "systemd passed on no such credential" in problems_of(path)[0]
 
 
+def test_by_hand_root_gets_the_key_that_systemd_would_pass_on(write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.setattr("pipit.config.credentials.STORE", str(tmp_path))
+    encrypt = ["systemd-creds", "encrypt", "--name=openai", "-", str(tmp_path / "openai")]
+    done = subprocess.run(encrypt, input=b"sk-1234\n", capture_output=True)
+    if done.returncode:
+        pytest.skip(f"systemd-creds cannot encrypt here: {done.stderr.decode()}")
+    path = write("service: {api_key: !credential openai}")
+    assert config.load(path).service.settings.api_key.reveal() == "sk-1234"
+    (tmp_path / "openai").write_text("not encrypted")
+    [problem] = problems_of(path)
+    assert "cannot be decrypted" in problem
+    assert "sudo" in problem
+
+
 # -- what is printed ---------------------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -38,10 +39,7 @@ def _credential(name: str, _folder: Path) -> Secret:
         raise ConfigError(f"{source}: not a name that a credential can have; letters, digits and _ . : - are allowed")
     given = os.environ.get("CREDENTIALS_DIRECTORY")
     if given is None:
-        raise ConfigError(
-            f"{source}: not available, because systemd did not start this process; to run it by hand, set "
-            f"CREDENTIALS_DIRECTORY to a folder with a file {name} in it, or use !file PATH or !env NAME"
-        )
+        return Secret(_decrypted(name, source), source)
     there = _listing(given)
     if name not in there:
         raise ConfigError(
@@ -50,6 +48,29 @@ def _credential(name: str, _folder: Path) -> Secret:
             f"LoadCredentialEncrypted={name} in the service ('systemctl edit pipit')"
         )
     return Secret(_content(Path(given, name), source), source)
+
+
+STORE = "/etc/credstore.encrypted"
+"""Where the unit's LoadCredentialEncrypted= finds them."""
+
+
+def _decrypted(name: str, source: str) -> str:
+    """Return what systemd would pass on: for `pipit check` and `pipit config`, run by hand as root."""
+    stored = Path(STORE, name)
+    by_hand = f"set CREDENTIALS_DIRECTORY to a folder with a file {name} in it, or use !file PATH or !env NAME"
+    if not stored.exists():
+        raise ConfigError(f"{source}: not available, because systemd did not start this process; to run it by hand, {by_hand}")
+    command = ["systemd-creds", "decrypt", f"--name={name}", str(stored), "-"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ConfigError(f"{source}: {stored} cannot be decrypted here ({error}); run this with sudo, or {by_hand}") from error
+    if done.returncode:
+        why = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
+        raise ConfigError(f"{source}: {stored} cannot be decrypted ({why[0]}); run this with sudo, or store the key again")
+    if not done.stdout.strip():
+        raise ConfigError(f"{source}: {stored} is empty; store the key again")
+    return done.stdout.strip()
 
 
 def _listing(folder: str) -> list[str]:

@@ -253,7 +253,7 @@ def diagram() -> str:
         text = event.__name__ + (" / " + ", ".join(_name(c) for c in commands) if commands else "")
         arrows.setdefault((state, target), []).append(text)
     lines = ["stateDiagram-v2", "    [*] --> STARTING"]
-    lines += [f"    {a.name} --> {b.name}: {'; '.join(texts)}" for (a, b), texts in arrows.items()]
+    lines += [f"    {a.name} --> {b.name}: {' or '.join(texts)}" for (a, b), texts in arrows.items()]
     return "\n".join([*lines, "    STOPPED --> [*]"])
 
 
