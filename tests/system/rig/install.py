@@ -35,7 +35,7 @@ cp -R /share/checkout/pyproject.toml /share/checkout/README.md /share/checkout/L
 
 
 def with_pipit(suite: str) -> Disk:
-    """Return a disk on which Pipit was installed as the README says, by `make install` in the guest; once for each state of Pipit."""
+    """Return a disk on which Pipit was installed as the README says, by `make install` in the guest; once for a state of Pipit."""
     disk = Disk.built(suite)
     image = cache() / f"installed-{suite}-{disk.image.parent.name.split('-', 2)[2]}-{_installed_hash()}"
     if not image.exists():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -101,16 +102,15 @@ class Pi:
         self._levels: list[Level] = []
         self._wire: list[Wired] = []
         self._records: list[Record] = []
-        self._heard = False
+        self._listens = False
         self.slowness = slowness(self._machine)
         """How many times longer the guest takes than this machine, at least 1: measured."""
         self.run(f"printf %s {KEY} | systemd-creds encrypt --name=openai - /etc/credstore.encrypted/openai")
-        self.run(f"systemd-run --quiet --unit=rehearsal {REHEARSAL}/bin/pipit rehearse --port {_REHEARSAL_PORT}")
         self._witness(f"{PYTHON} {PIECES}/relay.py {_WIRE_PORT} {_REHEARSAL_PORT}", self._take_wire)
         self._witness(f"/usr/bin/python3 {PIECES}/lights.py {' '.join(map(str, LEDS.values()))}", self._take_light)
         self._witness("journalctl --follow --lines=0 --output=json --unit=pipit", self._take_record)
-        for port in (_REHEARSAL_PORT, _WIRE_PORT):
-            self.run(f"for i in $(seq 100); do ss -Hltn sport = :{port} | grep -q . && exit; sleep 0.1; done; exit 1")
+        self._await_port(_WIRE_PORT)
+        self.rehearse()
 
     def __enter__(self) -> Self:
         return self
@@ -120,6 +120,14 @@ class Pi:
 
     # -- doing ------------------------------------------------------------------------------------------------------------------
 
+    def rehearse(self, *faults: str) -> None:
+        """Start the rehearsal server, anew if it runs; `faults` are its own: rehearse("stall")."""
+        misbehave = " ".join(f"--misbehave {fault}" for fault in faults)
+        self.run("systemctl stop rehearsal 2>/dev/null; exit 0")
+        rehearse = f"{REHEARSAL}/bin/pipit rehearse --port {_REHEARSAL_PORT} {misbehave}"
+        self.run(f"systemd-run --quiet --collect --unit=rehearsal {rehearse}")
+        self._await_port(_REHEARSAL_PORT)
+
     def configure(self, **sections: Mapping[str, Any]) -> None:
         """Write /etc/pipit/pipit.yaml: CONFIGURATION with these sections laid over it."""
         merged = {name: _laid_over(CONFIGURATION.get(name, {}), sections.get(name, {})) for name in {*CONFIGURATION, *sections}}
@@ -128,15 +136,19 @@ class Pi:
         self.run("install -m 644 /share/pipit.yaml /etc/pipit/pipit.yaml")
 
     def start(self, **sections: Mapping[str, Any]) -> float:
-        """Start Pipit anew with this configuration, and witnesses at its loudspeaker; return when that began."""
+        """Start Pipit anew with this configuration, and listen to it; return when that began."""
         self.run("systemctl stop pipit; systemctl reset-failed pipit 2>/dev/null; exit 0")
         self.configure(**sections)
         began = self.now()
         self.run("systemctl start pipit")
-        if not self._heard:  # not before Pipit: the first to open a loopback cable decides on its format
-            self._heard = True
-            self._witness(f"/usr/bin/python3 {PIECES}/ears.py plughw:{CARD},1,0 /run/rig/played.raw", self._take_level)
+        self.listen()
         return began
+
+    def listen(self) -> None:
+        """Listen to Pipit's loudspeaker, from now on and until the sound card is unplugged. `start` does it by itself."""
+        if not self._listens:  # and not before Pipit runs: the first to open a loopback cable decides on its format
+            self._listens = True
+            self._witness(f"/usr/bin/python3 {PIECES}/ears.py plughw:{CARD},1,0 /run/rig/played.raw", self._take_level)
 
     def say(self, text: str, *, voice: str = "en-gb", wait: bool = True) -> float:
         """Speak to Pipit's microphone, over a quiet room; return when that began. `wait`: until it has been said."""
@@ -162,7 +174,7 @@ class Pi:
         self.run(f"systemd-run --quiet --collect --unit=unplug bash -c 'echo snd_aloop.0 > {driver}/unbind'")
         gone = wait_until(lambda: self.run("grep -q . /proc/asound/card0/id", check=False).status != 0, 10)
         assert gone, "the sound card is still there"
-        self._heard = False
+        self._listens = False
         try:
             yield
         finally:
@@ -241,6 +253,11 @@ class Pi:
 
     # -- witnesses ----------------------------------------------------------------------------------------------------------------
 
+    def _await_port(self, port: int) -> None:
+        look = f"for i in $(seq 100); do ss -Hltn sport = :{port} | grep -q . && exit; sleep 0.1; done; exit 1"
+        if self.run(look, check=False).status != 0:
+            raise AssertionError(f"nothing listens on {port}:\n{self.run('journalctl -b -n 30 --no-pager').output}")
+
     def _witness(self, command: str, take: Callable[[str], None]) -> None:
         self._machine.follow(f"{command} 2>&1", take)
 
@@ -277,13 +294,16 @@ def _laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, An
 
 _DARK_S = 1.5
 """Longer than the darkness in any rhythm of core.lights."""
+_CHANGE_S = 0.05
+"""In a window of 20 ms in which one light goes out and another on, both were on."""
 
 
 def _steady(shown: Sequence[Shown]) -> list[Shown]:
     """Join what is one thing to the eye: the same lights with only short darkness between."""
     steady: list[Shown] = []
     for number, now in enumerate(shown):
-        if now.lights == "dark" and number + 1 < len(shown) and shown[number + 1].at - now.at < _DARK_S:
+        lasts_s = shown[number + 1].at - now.at if number + 1 < len(shown) else math.inf
+        if (now.lights == "dark" and lasts_s < _DARK_S) or ("+" in now.lights and lasts_s < _CHANGE_S):
             continue
         if not steady or steady[-1].lights != now.lights:
             steady.append(now)

@@ -1,8 +1,8 @@
 """In the guest: carries out the tests' commands, one JSON object a line over the serial line, several at a time if they like.
 
 Asked {"id": 7, "command": "systemctl status pipit", "timeout_s": 30} it answers {"id": 7, "status": 0, "output": "..."}: standard
-output and standard error as they came; a command that took too long has null as its status. Asked {"id": 8, "follow": "journalctl -f"}
-it sends each line as it comes, {"id": 8, "line": "..."}. The first message, without an id, says that the guest is up.
+output and standard error; a command that took too long has null as its status. Asked {"id": 8, "follow": "journalctl -f"} it sends
+each line as it comes, {"id": 8, "line": "..."}. The first message, without an id, says that the guest is up.
 """
 
 import json
@@ -83,7 +83,7 @@ def mount_share() -> None:
         named = re.search(r"rig\.share=(\S+)", command_line.read())
     if named is None:
         sys.exit("the kernel's command line has no rig.share=")
-    # Debian 13's mount goes to the kernel the new way, where the folder is an option; Debian 12's the old way, where it is all there is.
+    # Debian 13's mount talks to the kernel in a new way, where the folder is an option; Debian 12's in the old one.
     ways = (f"hostfs={named[1]}", named[1])
     if not any(subprocess.run(["mount", "-i", "-t", "hostfs", "none", SHARE, "-o", way]).returncode == 0 for way in ways):
         sys.exit(f"{named[1]} cannot be mounted")

@@ -20,10 +20,11 @@ async def main() -> None:
     from_port, to_port = int(sys.argv[1]), int(sys.argv[2])
 
     async def relay(pipit: ServerConnection) -> None:
-        write({"to": "service", "message": {"type": "opened", "path": pipit.request.path}})
+        authorization = pipit.request.headers.get("Authorization", "")
+        write({"to": "service", "message": {"type": "opened", "authorization": authorization}})
         async with connect(
             f"ws://127.0.0.1:{to_port}{pipit.request.path}",
-            additional_headers={"Authorization": pipit.request.headers.get("Authorization", "")},
+            additional_headers={"Authorization": authorization},
             max_size=None,
         ) as service:
             await asyncio.gather(carry(pipit, service, "service"), carry(service, pipit, "pipit"))
