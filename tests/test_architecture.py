@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "system": GROUND,
     **{folder: GROUND for folder in PLUGIN_FOLDERS},
     **{folder: GROUND | {"pins"} for folder in ("buttons", "leds")},
+    "echo": GROUND | {"vad"},
     "plugins": GROUND,
     "config": GROUND | {"plugins"},
     "cues": GROUND | CONTRACTS,
@@ -54,6 +55,7 @@ LIBRARIES: dict[str, set[str]] = {
     "pocketsphinx": {"rehearsal", "wake"},
     "pyaudio": {"audio"},
     "pyopen_wakeword": {"wake"},
+    "pywebrtc_audio": {"echo"},
     "spidev": {"leds"},
     "systemd": {"system"},
     "_webrtcvad": {"vad"},
@@ -70,6 +72,7 @@ IMPORTED_WHEN_CHOSEN = {
     "pocketsphinx",
     "pyaudio",
     "pyopen_wakeword",
+    "pywebrtc_audio",
     "spidev",
     "systemd",
 }

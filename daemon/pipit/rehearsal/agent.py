@@ -1,0 +1,99 @@
+"""The agent behind both protocols: it hears with the recogniser, answers with the skills and speaks with espeak-ng."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from pipit.rehearsal import skills, voice
+from pipit.rehearsal.ear import Utterance
+from pipit.rehearsal.recogniser import Recogniser
+
+Say = Callable[[str], None]
+
+
+class Left(Exception):
+    """The client has gone: raised in a session's task group to end what is still running for it."""
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """How the service behaves when it behaves."""
+
+    api_key: str | None = None
+    """The only key that is let in; None lets everybody in."""
+    think_s: float = 0.3
+    """Time from the end of a turn to the reply's first sound, at least; so that thinking can be seen."""
+    rates_hz: tuple[int, ...] = (24000,)
+    """Sample rates that a client may choose, the first by default. The real OpenAI takes 24000 only; others take more."""
+    session_limit_s: float = 3600.0
+    """OpenAI: a session is ended after this time."""
+    burst: float = 4.0
+    """OpenAI: how much faster than real time a reply is sent."""
+    lead_silence_s: float = 0.3
+    """AssemblyAI: silence at the start of each reply's sound."""
+    audio_rate_limit: float = 4.0
+    """AssemblyAI: how much faster than real time sound may arrive in the long run; what exceeds it is discarded."""
+
+
+class Agent:
+    """Hears, answers and speaks; one serves all sessions.
+
+    Args:
+        recogniser: what it hears with.
+        worker: one thread, in which the recogniser runs.
+        now: the local time.
+    """
+
+    def __init__(self, recogniser: Recogniser, worker: Executor, now: Callable[[], datetime]) -> None:
+        self._recogniser = recogniser
+        self._worker = worker
+        self._now = now
+
+    async def understand(self, utterance: Utterance) -> str:
+        """Return what was said; empty if nothing was intelligible."""
+        if utterance.blip:
+            return ""
+        heard = await asyncio.get_running_loop().run_in_executor(self._worker, self._recogniser.hear, utterance.samples)
+        return heard.text
+
+    def answer(self, request: str, turn: int) -> skills.Reply:
+        """Answer a request; `turn` chooses among the wordings."""
+        return skills.answer(request, self._now(), turn)
+
+
+def chunk_bytes(seconds: float, rate_hz: int, *, odd: bool = False) -> tuple[int, ...]:
+    """Return how many bytes of PCM16 the pieces of a reply hold; with `odd` each cuts a sample in two, and the next mends it."""
+    size = 2 * round(seconds * rate_hz)
+    return (size + 1, size - 1) if odd else (size,)
+
+
+async def sound(
+    sentence: str, sizes: Sequence[int], rate_hz: int, voice_name: str, speed: float = 1.0, volume: float = 100.0
+) -> AsyncIterator[bytes]:
+    """Yield a sentence as PCM16 in pieces of the given sizes in bytes, which repeat; the last is shorter.
+
+    Args:
+        sentence: what is said.
+        sizes: see `chunk_bytes`.
+        rate_hz: sample rate.
+        voice_name: the service's name of the voice.
+        speed: 1 is 165 words a minute.
+        volume: 0 to 100 percent.
+    """
+    words_per_minute = round(voice.WORDS_PER_MINUTE * speed)
+    waiting = bytearray()
+    turn = 0
+    async for pcm in voice.speak(sentence, rate_hz, voice.variant(voice_name), words_per_minute):
+        waiting += (np.frombuffer(pcm, "<i2") * (volume / 100)).astype("<i2").tobytes()
+        while len(waiting) >= (size := sizes[turn % len(sizes)]):
+            yield bytes(waiting[:size])
+            del waiting[:size]
+            turn += 1
+    if waiting:
+        yield bytes(waiting)

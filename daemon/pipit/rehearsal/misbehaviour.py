@@ -1,0 +1,108 @@
+"""What the rehearsal can do wrong, so that a client can be seen to bear it."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pipit.errors import ConfigError
+
+MID_REPLY_S = 0.5
+"""After so much sound of a reply happens what is to happen in the middle of it."""
+
+
+@dataclass(frozen=True)
+class Misbehaviour:
+    """Faults, none by default; each attribute says what happens. They may be combined.
+
+    On the command line `--misbehave NAME` or `--misbehave NAME=VALUE` sets one, with dashes or underscores.
+    """
+
+    sessions: int | None = None
+    """Only the first so many connections suffer; the later ones find a healthy service."""
+    refuse_key: bool = False
+    """Whatever the key, it is wrong."""
+    refuse_upgrade: int | None = None
+    """The WebSocket is refused with this HTTP status, such as 503."""
+    connect_delay_s: float = 0.0
+    """The upgrade is answered so many seconds late."""
+    stall_after_accept: bool = False
+    """The TCP connection is accepted, and the upgrade never answered."""
+    stall_at_ready: bool = False
+    """The WebSocket opens, and then the service says nothing."""
+    stall_mid_reply: bool = False
+    """Half a second into a reply the service falls silent for ever."""
+    drop_mid_reply: bool = False
+    """Half a second into a reply the TCP connection is reset."""
+    close_at_ready: int | None = None
+    """The service closes with this code instead of becoming ready."""
+    close_mid_reply: int | None = None
+    """Half a second into a reply the service closes with this code."""
+    rubbish_text: bool = False
+    """Text messages that are no JSON are strewn in."""
+    rubbish_binary: bool = False
+    """Binary messages are strewn in."""
+    malformed_json: bool = False
+    """JSON of the wrong shape is strewn in: known events with missing fields or fields of another type, lists, null."""
+    unknown_events: bool = False
+    """Events of unknown types are strewn in."""
+    duplicate_events: bool = False
+    """Every event is sent twice."""
+    flood: bool = False
+    """A whole reply is sent as fast as it can be made, whatever the protocol says of pace."""
+    huge_message_mb: int | None = None
+    """As soon as it is ready, the service sends one message of so many megabytes."""
+    odd_bytes: bool = False
+    """Each piece of a reply's sound holds an odd number of bytes: samples are cut in two."""
+    late_chunks: int = 0
+    """After a reply was cancelled, so many more pieces of its sound follow."""
+
+    @classmethod
+    def parse(cls, words: Iterable[str]) -> Self:
+        """Read "NAME" and "NAME=VALUE".
+
+        Raises:
+            ConfigError: with one line for each unknown name and unusable value.
+        """
+        kinds = typing.get_type_hints(cls)
+        values: dict[str, Any] = {}
+        problems = []
+        for word in words:
+            name, equals, text = word.partition("=")
+            name = name.replace("-", "_")
+            if name not in kinds:
+                problems.append(f"misbehaviour {name!r} is unknown: choose from {', '.join(kinds)}")
+                continue
+            try:
+                values[name] = _value(kinds[name], text if equals else None)
+            except ValueError as error:
+                problems.append(f"misbehaviour {name}: {error}")
+        if problems:
+            raise ConfigError(*problems)
+        return cls(**values)
+
+    def __str__(self) -> str:
+        changed = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        chosen = [(name, value) for name, value in changed.items() if value not in (None, False, 0)]
+        return ", ".join(name if value is True else f"{name}={value}" for name, value in chosen) or "none"
+
+
+def _value(kind: Any, text: str | None) -> Any:
+    if kind is bool:
+        if text is not None:
+            raise ValueError(f"takes no value, not {text!r}")
+        return True
+    number = typing.get_args(kind)[0] if isinstance(kind, types.UnionType) else kind
+    if text is None:
+        raise ValueError("needs a value: NAME=NUMBER")
+    try:
+        value = number(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number") from None
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{text} is out of range; it must not be negative")
+    return value

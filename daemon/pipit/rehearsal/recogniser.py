@@ -1,0 +1,92 @@
+"""Hears requests: pocketsphinx with a small grammar, offline, loaded in 50 ms and thirty times faster than speech."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipit.errors import ConfigError
+
+RATE_HZ = 16000
+LONGEST_S = 15.0
+"""No sentence of the grammar is longer; of longer sound the end is taken."""
+
+_FOLDER = Path(__file__).parent
+_WAKE_WORD_REST = re.compile(r"^(_\w+|((hey|okay) )?(jarvis|alexa|computer|mycroft))\b ?")
+
+_LOWEST_SCORE = -5.1
+_LOWEST_SCORE_SHORT = -6.5
+_SHORT_WORDS = 2
+"""Mean log-likelihood of a frame with words, in the decoder's own scale times 1000, below which they are no match but only the
+nearest that the grammar has. Measured with espeak-ng and flite (eight voices, 20 requests) at -26 dBFS over room noise at -50 dBFS:
+sentences of the grammar give -1.4 to -5.1, those of one or two words down to -6.4; sentences that are not in it -3.2 to -7.9,
+and one in four of these is still taken for the nearest request."""
+
+_OPTIONS = {
+    "samprate": RATE_HZ,
+    "loglevel": "FATAL",  # it writes to standard error whenever it understood nothing
+    "beam": 1e-80,  # the standard beams lose one-word requests ("stop") before their end
+    "pbeam": 1e-80,
+    "wbeam": 1e-60,
+    "bestpath": False,  # the lattice search costs five times the rest, and may end in the middle of a sentence
+}
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was understood."""
+
+    text: str
+    """The request without the wake word, or the wake word if there was nothing else; empty if nothing was intelligible."""
+    score: float
+    """Mean score of the frames with words; 0 without any."""
+
+
+class Recogniser:
+    """Understands the sentences of skills.gram. Not for the event loop's thread, nor for two threads at once.
+
+    Raises:
+        ConfigError: pocketsphinx is not installed.
+    """
+
+    def __init__(self) -> None:
+        began = time.monotonic()
+        try:
+            import pocketsphinx
+        except ImportError as error:
+            raise ConfigError(f"the rehearsal hears with pocketsphinx ({error}): pip install 'pipit[rehearsal]'") from error
+        model = pocketsphinx.get_model_path("en-us/en-us")
+        self._decoder: Any = pocketsphinx.Decoder(hmm=model, dict=str(_FOLDER / "skills.dict"), lm=None, **_OPTIONS)
+        self._decoder.add_jsgf_file("skills", str(_FOLDER / "skills.gram"))
+        self._decoder.activate_search("skills")
+        self.load_s = time.monotonic() - began
+        """How long loading took."""
+
+    def hear(self, samples: NDArray[np.int16]) -> Heard:
+        """Understand one utterance, shape (n,) at 16 kHz, the silence around it included."""
+        tail = np.ascontiguousarray(samples[-round(LONGEST_S * RATE_HZ) :])
+        self._decoder.start_utt()
+        # The whole utterance at once: the cepstral mean is then its own and not earlier ones', so equal sounds give equal words.
+        self._decoder.process_raw(tail.tobytes(), full_utt=True)
+        self._decoder.end_utt()
+        words = [segment for segment in self._decoder.seg() or () if not segment.word.startswith(("<", "[", "("))]
+        if not words:
+            return Heard("", 0.0)
+        frames = sum(segment.end_frame - segment.start_frame + 1 for segment in words)
+        score = 1000 * sum(math.log(segment.ascore or sys.float_info.min) for segment in words) / frames
+        text = " ".join(re.sub(r"\(\d+\)$", "", segment.word) for segment in words)
+        lowest = _LOWEST_SCORE_SHORT if len(words) <= _SHORT_WORDS else _LOWEST_SCORE
+        return Heard(_request(text) if score >= lowest else "", score)
+
+
+def _request(text: str) -> str:
+    request = _WAKE_WORD_REST.sub("", text)
+    return request or ("" if text.startswith("_") else text)

@@ -1,0 +1,235 @@
+"""The rehearsal server: one port, the protocol chosen by the path."""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as serve_websockets
+from websockets.http11 import Request, Response
+
+from pipit.errors import ConfigError
+from pipit.rehearsal import voice
+from pipit.rehearsal.agent import Agent, Conduct, Say
+from pipit.rehearsal.assemblyai import AssemblyAI
+from pipit.rehearsal.misbehaviour import Misbehaviour
+from pipit.rehearsal.openai_realtime import OpenAIRealtime
+from pipit.rehearsal.recogniser import Recogniser
+from pipit.rehearsal.wire import Session, Wire
+
+PATHS = {"/v1/realtime": "openai", "/v1/ws": "assemblyai"}
+LARGEST_MESSAGE_BYTES = 24 * 1024 * 1024
+"""Room for the 15 MiB of sound that OpenAI takes in one message, in base64."""
+DEFAULT_MODEL = "gpt-realtime"
+
+
+def _unheard(line: str) -> None:
+    """Say nothing."""
+
+
+class _Connection(ServerConnection):
+    """A client's connection."""
+
+    number = 0
+    """1 for the first."""
+    faults = Misbehaviour()
+
+
+class Rehearsal:
+    """A loop-back voice agent server: offline, and it speaks OpenAI Realtime and AssemblyAI Voice Agent.
+
+    async with Rehearsal() as server:
+        connect(server.url("openai"))
+
+    Args:
+        host: address to listen at.
+        port: 0 for any free one.
+        misbehave: faults to show; None for none.
+        conduct: how it behaves otherwise.
+        now: the local time, which the agent tells.
+        say: takes lines about what happens.
+        record: keep what is received and sent in `sessions`; False for a server that runs long.
+
+    Raises:
+        ConfigError: on entering, if espeak-ng or pocketsphinx is missing.
+        ExceptionGroup: on leaving, if serving a session failed by a mistake of the server.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        misbehave: Misbehaviour | None = None,
+        conduct: Conduct | None = None,
+        *,
+        now: Callable[[], datetime] = datetime.now,
+        say: Say = _unheard,
+        record: bool = True,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.sessions: list[Session] = []
+        """One for each WebSocket that was opened, in order; without `record` those that are open."""
+        self.connections = 0
+        """TCP connections accepted so far."""
+        self._misbehave = misbehave or Misbehaviour()
+        self._conduct = conduct or Conduct()
+        self._now = now
+        self._say = say
+        self._record = record
+        self._mistakes: list[Exception] = []
+
+    def url(self, provider: str) -> str:
+        """Return the address for "openai" or "assemblyai"."""
+        paths = {protocol: path for path, protocol in PATHS.items()}
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"ws://{host}:{self.port}{paths[provider]}"
+
+    async def __aenter__(self) -> Self:
+        voice.check()
+        async with AsyncExitStack() as stack:
+            worker = stack.enter_context(ThreadPoolExecutor(1, "rehearsal-ear"))
+            recogniser = await asyncio.get_running_loop().run_in_executor(worker, Recogniser)
+            self._say(f"the recogniser was loaded in {recogniser.load_s * 1000:.0f} ms")
+            self._agent = Agent(recogniser, worker, self._now)
+            self._closing = asyncio.Event()
+            server = await stack.enter_async_context(
+                serve_websockets(
+                    self._serve,
+                    self.host,
+                    self.port,
+                    process_request=self._admit,
+                    create_connection=self._connect,  # type: ignore[arg-type]  # declared to be a class, called as a function
+                    max_size=LARGEST_MESSAGE_BYTES,
+                    compression=None,
+                    open_timeout=None,  # a stalled upgrade is a fault that it must be able to show
+                )
+            )
+            stack.callback(self._closing.set)
+            self.port = server.sockets[0].getsockname()[1]
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._stack.aclose()
+        if self._mistakes and error is None:
+            raise ExceptionGroup("the rehearsal server made mistakes", self._mistakes)
+
+    def _connect(self, *args: Any, **options: Any) -> ServerConnection:
+        """Take a TCP connection."""
+        connection = _Connection(*args, **options)
+        self.connections += 1
+        connection.number = self.connections
+        limit = self._misbehave.sessions
+        if limit is None or self.connections <= limit:
+            connection.faults = self._misbehave
+        return connection
+
+    async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Decide on an upgrade: None lets it happen."""
+        assert isinstance(connection, _Connection)
+        faults = connection.faults
+        if faults.connect_delay_s:
+            await self._unless_closing(faults.connect_delay_s)
+        if faults.stall_after_accept:
+            await self._closing.wait()
+        if faults.refuse_upgrade is not None:
+            return connection.respond(http.HTTPStatus(faults.refuse_upgrade), "misbehaving\n")
+        protocol = PATHS.get(urlsplit(request.path).path)
+        if protocol is None:
+            return connection.respond(http.HTTPStatus.NOT_FOUND, f"the rehearsal serves {' and '.join(PATHS)}\n")
+        if protocol == "openai" and not self._authorised(request, faults):
+            error = {"message": "Incorrect API key provided.", "type": "invalid_request_error", "code": "invalid_api_key"}
+            return connection.respond(http.HTTPStatus.UNAUTHORIZED, json.dumps({"error": error}))
+        return None
+
+    async def _unless_closing(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+        except TimeoutError:
+            pass
+
+    def _authorised(self, request: Request, faults: Misbehaviour) -> bool:
+        if faults.refuse_key:
+            return False
+        wanted = self._conduct.api_key
+        if wanted is None:
+            return True
+        header = request.headers.get("Authorization", "")
+        token = parse_qs(urlsplit(request.path).query).get("token", [""])[0]
+        bare = PATHS.get(urlsplit(request.path).path) == "assemblyai"
+        return header == f"Bearer {wanted}" or (bare and wanted in (header, token))
+
+    async def _serve(self, connection: ServerConnection) -> None:
+        request = connection.request
+        assert isinstance(connection, _Connection)
+        assert request is not None
+        address = urlsplit(request.path)
+        session = Session(PATHS[address.path], asyncio.get_running_loop().time(), self._record)
+        self.sessions.append(session)
+
+        def say(line: str) -> None:
+            self._say(f"{session.protocol} {connection.number}: {line}")
+
+        say("opened")
+        wire = Wire(connection, session, connection.faults)
+        try:
+            if session.protocol == "openai":
+                await self._serve_openai(connection, wire, request, say)
+            else:
+                service = AssemblyAI(wire, self._agent, self._conduct, time.time, say)
+                await service.run(connection, authorised=self._authorised(request, connection.faults))
+        except Exception as mistake:
+            self._mistakes.append(mistake)
+            raise
+        finally:
+            await connection.close()
+            session.closed = (connection.close_code or 1006, connection.close_reason or "")
+            say(f"closed with {session.closed[0]} {session.closed[1]}".rstrip())
+            if not self._record:
+                self.sessions.remove(session)
+
+    async def _serve_openai(self, connection: _Connection, wire: Wire, request: Request, say: Say) -> None:
+        if "OpenAI-Beta" in request.headers:
+            message = "The beta shape of the Realtime API is no longer served: leave out the header OpenAI-Beta."
+            error = {"type": "invalid_request_error", "code": "beta_api_shape_disabled", "message": message}
+            await wire.send({"type": "error", "event_id": "event_000001", "error": error})
+            await wire.close(4000, "invalid_request_error.beta_api_shape_disabled")
+            return
+        model = parse_qs(urlsplit(request.path).query).get("model", [DEFAULT_MODEL])[0]
+        await OpenAIRealtime(wire, self._agent, self._conduct, model, time.time(), say).run(connection)
+
+
+async def serve(host: str, port: int, misbehave: Misbehaviour | None, *, say: Say) -> None:
+    """Run a server until it is cancelled.
+
+    Args:
+        host: address to listen at.
+        port: 0 for any free one.
+        misbehave: faults to show; None for none.
+        say: takes the lines that a person reads.
+
+    Raises:
+        ConfigError: something that it needs is missing, or the port is taken.
+    """
+    try:
+        async with Rehearsal(host, port, misbehave, say=say, record=False) as server:
+            for protocol in PATHS.values():
+                say(f"{protocol}: {server.url(protocol)}")
+            say(f"misbehaviour: {misbehave or 'none'}")
+            await asyncio.Event().wait()
+    except OSError as error:
+        raise ConfigError(
+            f"the rehearsal server cannot listen at {host}:{port}: {error.strerror}; choose another --port"
+        ) from error
