@@ -18,6 +18,7 @@ from pipit.core.pcm import HEARING_RATE_HZ, Resampler, dbfs
 from pipit.core.ring import Ring
 from pipit.core.speech import Endpointer
 from pipit.echo import Canceller
+from pipit.echo.reference import Reference
 from pipit.vad import Vad
 from pipit.wake import Engine
 
@@ -66,6 +67,7 @@ class Hearing:
         self._device = device
         self._engine = engine
         self._canceller = canceller
+        self._reference = Reference(device.mixer.reference, device.mixer.rate_hz, device.reference_at)
         self._post = post
         self._failed = failed
         self._vad = Vad(mode=1)
@@ -123,18 +125,31 @@ class Hearing:
             position = end
             whole = len(rest) - len(rest) % FRAME
             for start in range(0, whole, FRAME):
-                self._frame(rest[start : start + FRAME])
+                late_s = (len(rest) - start) / HEARING_RATE_HZ + resampler.delay_s
+                self._frame(rest[start : start + FRAME], position - late_s * rate_hz)
             rest = rest[whole:]
 
-    def _frame(self, microphone: NDArray[np.int16]) -> None:
-        frame = self._canceller.clean(microphone)
+    def _frame(self, microphone: NDArray[np.int16], captured: float) -> None:
+        """Take a frame whose first sample is at the position `captured` in the device's ring."""
+        canceller = self._canceller
+        reference = None
+        if canceller.proof is not None:
+            reference = self._reference.frame(captured, FRAME, canceller.drift, canceller.lag_s)
+        cleaned = canceller.clean(microphone, reference)
+        if canceller.proof is not None and len(cleaned.speech):
+            canceller.proof.feed(microphone, cleaned.speech, reference, cleaned.talking)
+        self.frames += 1
+        for start in range(0, len(cleaned.speech), FRAME):
+            self._hear(cleaned.speech[start : start + FRAME], cleaned.ears[start : start + FRAME])
+
+    def _hear(self, frame: NDArray[np.int16], ears: NDArray[np.int16]) -> None:
+        """Take a frame without echo: for the service, and for the wake word engine."""
         index = self.heard.written // FRAME
         voiced = self._vad.is_speech(frame)
         self._voiced[index % len(self._voiced)] = voiced
         self.heard.write(frame)
         position = self.heard.written
         self.level_dbfs = dbfs(frame)
-        self.frames += 1
         if self._fresh:
             self._fresh = False
             self._post(CaptureRunning())
@@ -148,6 +163,6 @@ class Hearing:
             elif change == "stopped":
                 self._post(VoiceEnded())
             on_frame()
-        wake = self._engine.detect(frame)
+        wake = self._engine.detect(ears)
         if wake is not None and self.wake_counts:
             self._post(WakeHeard(wake.word, wake.score, position))

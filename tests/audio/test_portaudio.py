@@ -16,6 +16,7 @@ from pipit.audio.cards import Card
 from pipit.audio.discovery import FoundDevice, channels_to_try, list_devices
 from pipit.audio.mixer import Mixer
 from pipit.audio.portaudio import Input, Output, PortAudioDevice, Settings, _Player, _Recorder, build
+from pipit.core.align import Line
 from pipit.core.pcm import dbfs
 from pipit.core.playhead import Playhead
 from pipit.core.ring import Ring
@@ -261,7 +262,7 @@ CONTINUE = 0  # paContinue
 
 def test_one_channel_is_listened_to() -> None:
     ring, counters, bell = Ring(1000), Counters(), Bell()
-    recorder = _Recorder(ring, counters, bell, channels=3, channel=1)
+    recorder = _Recorder(ring, Line(48000), counters, bell, channels=3, channel=1)
     block = np.arange(30, dtype=np.int16)
     assert recorder(block.tobytes(), 10, STAMPS, 0) == (None, CONTINUE)
     assert recorder(block.tobytes(), 10, STAMPS, 2) == (None, CONTINUE)
@@ -274,7 +275,7 @@ def test_one_channel_is_listened_to() -> None:
 def test_the_mixer_is_played_on_every_channel_at_the_rate_of_the_device(rate_hz: int, channels: int) -> None:
     mixer, counters, playhead = Mixer(48000, volume=100), Counters(), Playhead(48000)
     mixer.write(tone(1000, 48000, 1.0))
-    player, frames = _Player(mixer, counters, playhead, rate_hz, channels, 20), rate_hz // 50
+    player, frames = _Player(mixer, Line(48000), counters, playhead, rate_hz, channels, 20), rate_hz // 50
     blocks = []
     for _ in range(40):
         data, verdict = player(None, frames, STAMPS, 0)
@@ -298,7 +299,7 @@ class Broken(Mixer):
 
 @pytest.mark.parametrize(("mixer", "frames"), [(Broken(48000), 960), (Mixer(48000), 512)], ids=["error", "other length"])
 def test_nothing_gets_out_of_a_callback_but_a_full_block(mixer: Mixer, frames: int) -> None:
-    player = _Player(mixer, Counters(), Playhead(48000), 48000, 2, 20)
+    player = _Player(mixer, Line(48000), Counters(), Playhead(48000), 48000, 2, 20)
     assert player(None, frames, STAMPS, 0) == (bytes(4 * frames), CONTINUE)
     assert player.broken in ("RuntimeError: a mistake", "ValueError: PortAudio asked for 512 frames in place of 960")
 
@@ -307,7 +308,7 @@ def test_nothing_gets_out_of_a_callback_but_a_full_block(mixer: Mixer, frames: i
 def test_a_time_stamp_that_makes_no_sense_is_not_used(dac_time: float, delay_s: float) -> None:
     mixer, playhead = Mixer(48000, prebuffer_ms=0), Playhead(48000)
     mixer.write(tone(1000, 48000, 0.5))
-    player = _Player(mixer, Counters(), playhead, 48000, 1, 20)
+    player = _Player(mixer, Line(48000), Counters(), playhead, 48000, 1, 20)
     player.latency_s = 0.04
     player(None, 960, {**STAMPS, "output_buffer_dac_time": dac_time}, 0)
     assert playhead.heard(player.last_at + delay_s + 0.01) == 480

@@ -79,3 +79,9 @@ class Device(Protocol):
 
     def heard(self, now: float) -> int:
         """Return the mixer's speech position (samples) that has left the loudspeaker by `now`: handed out minus latency."""
+
+    def reference_at(self, captured: float) -> float | None:
+        """Return which sample of `mixer.reference` was at the loudspeaker when a sample of `captured` was at the microphone.
+
+        Both are positions since the rings were made, and need not be whole. dsp thread. None while that is not known.
+        """

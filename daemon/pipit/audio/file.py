@@ -101,6 +101,7 @@ class FileDevice:
         self._blocks = 0  # since the beginning of the tape
         self._bell = Bell()
         self._capturing = True
+        self._muted = 0  # samples of the tape that were not captured
         self._capture = threading.Lock()  # held while a block is captured, so that stop_capture returns after the last one
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -159,6 +160,10 @@ class FileDevice:
         """Return the position of the speech that is in the output file."""
         return self.mixer.played
 
+    def reference_at(self, captured: float) -> float | None:
+        """See `pipit.audio.Device`; exact, for both count the same blocks."""
+        return (captured + self._muted) * self.output_rate_hz / self.input_rate_hz
+
     def _open_output(self) -> WavWriter | None:
         path = self._settings.output.path
         if path is None:
@@ -199,10 +204,12 @@ class FileDevice:
             writer.write(block)
 
     def _capture_block(self) -> bool:
+        start, stop = self._bounds(self.input_rate_hz)
         with self._capture:
             if not self._capturing:
+                self._muted += stop - start
                 return False
-            self.captured.write(self._tape(*self._bounds(self.input_rate_hz)))
+            self.captured.write(self._tape(start, stop))
         self.counters.blocks_in += 1
         self._bell.ring()
         return True

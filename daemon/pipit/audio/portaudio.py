@@ -37,6 +37,7 @@ from pipit.audio.discovery import (
 )
 from pipit.audio.discovery import list_devices as list_devices
 from pipit.audio.mixer import Mixer
+from pipit.core.align import Clock, Line
 from pipit.core.options import option
 from pipit.core.pcm import Resampler
 from pipit.core.playhead import Playhead
@@ -180,6 +181,7 @@ class PortAudioDevice:
         self.counters = Counters()
         self.input_latency_s = self.output_latency_s = 2 * settings.block_ms / 1000
         self._playhead = Playhead(self.output_rate_hz)
+        self._heard_line, self._played_line = Line(self.input_rate_hz), Line(self.output_rate_hz)
         self._bell = Bell()
         self._capturing = True
         self._pyaudio: pyaudio.PyAudio | None = None
@@ -249,6 +251,7 @@ class PortAudioDevice:
         if microphone.rate_hz != self.input_rate_hz:
             self.captured = Ring(_KEPT_S * microphone.rate_hz)  # first: whoever sees the new rate sees the new ring
             self.input_rate_hz = microphone.rate_hz
+        self._heard_line, self._played_line = Line(self.input_rate_hz), Line(self.output_rate_hz)
         self._playback = self._stream(library, self._output, loudspeaker, self._player(loudspeaker))
         self._capture = self._stream(library, self._input, microphone, self._recorder(microphone))
         self.output_latency_s = self._playback.latency_s
@@ -298,16 +301,29 @@ class PortAudioDevice:
         return _Stream(stream, name, wanted.direction, callback, self._settings.block_ms / 1000)
 
     def _recorder(self, found: _Found) -> _Callback:
-        return _Recorder(self.captured, self.counters, self._bell, found.channels, self._settings.input.channel)
+        return _Recorder(self.captured, self._heard_line, self.counters, self._bell, found.channels, self._settings.input.channel)
 
     def _player(self, found: _Found) -> _Callback:
-        return _Player(self.mixer, self.counters, self._playhead, found.rate_hz, found.channels, self._settings.block_ms)
+        return _Player(
+            self.mixer,
+            self._played_line,
+            self.counters,
+            self._playhead,
+            found.rate_hz,
+            found.channels,
+            self._settings.block_ms,
+        )
 
     # -- dsp thread -------------------------------------------------------------------------------------------------------------
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until something was captured; False when nothing was within `timeout_s`."""
         return self._bell.wait(timeout_s)
+
+    def reference_at(self, captured: float) -> float | None:
+        """See `pipit.audio.Device`: from the time stamps of both streams."""
+        heard, played = self._heard_line, self._played_line
+        return played.index(heard.time(captured)) if heard.known and played.known else None
 
 
 # -- streams -----------------------------------------------------------------------------------------------------------------------
@@ -345,15 +361,22 @@ class _Callback:
 class _Recorder(_Callback):
     """Puts one channel of the microphone into the ring."""
 
-    def __init__(self, captured: Ring, counters: Counters, bell: Bell, channels: int, channel: int) -> None:
+    def __init__(self, captured: Ring, line: Line, counters: Counters, bell: Bell, channels: int, channel: int) -> None:
         super().__init__()
         self._captured = captured
+        self._line = line
+        self._clock = Clock()
         self._counters = counters
         self._bell = bell
         self._channels = channels
         self._channel = channel
 
     def block(self, data: bytes | None, frames: int, stamps: dict[str, float], status: int, now: float) -> None:
+        age_s = stamps["current_time"] - stamps["input_buffer_adc_time"]
+        if not 0 < age_s < _LONGEST_DELAY_S:
+            age_s = self.latency_s
+        taken_at = stamps["current_time"] - age_s + self._clock.offset_s(stamps["current_time"], now)
+        self._line.add(self._captured.written, taken_at)
         self._captured.write(np.frombuffer(data or b"", np.int16)[self._channel :: self._channels])
         self._counters.blocks_in += 1
         if status & pyaudio.paInputOverflow:
@@ -367,9 +390,13 @@ class _Recorder(_Callback):
 class _Player(_Callback):
     """Takes the mixer's sound to the loudspeaker, on all channels."""
 
-    def __init__(self, mixer: Mixer, counters: Counters, playhead: Playhead, rate_hz: int, channels: int, block_ms: int) -> None:
+    def __init__(
+        self, mixer: Mixer, line: Line, counters: Counters, playhead: Playhead, rate_hz: int, channels: int, block_ms: int
+    ) -> None:
         super().__init__()
         self._mixer = mixer
+        self._line = line
+        self._clock = Clock()
         self._counters = counters
         self._playhead = playhead
         self._resampler = Resampler(mixer.rate_hz, rate_hz, lobes=32)
@@ -378,9 +405,11 @@ class _Player(_Callback):
         self._interleaved = np.zeros((rate_hz * block_ms // 1000, channels), np.int16)
 
     def block(self, data: bytes | None, frames: int, stamps: dict[str, float], status: int, now: float) -> bytes:
-        before = self._mixer.played
+        before, delay_s = self._mixer.played, self._delay_s(stamps)
+        sounds_at = stamps["current_time"] + self._clock.offset_s(stamps["current_time"], now) + delay_s
+        self._line.add(self._mixer.reference.written, sounds_at)
         samples = self._resampler.process(self._mixer.pull(self._pulled))
-        self._playhead.hand(now, self._delay_s(stamps), before, self._mixer.played)
+        self._playhead.hand(now, delay_s, before, self._mixer.played)
         self._counters.blocks_out += 1
         if status & pyaudio.paOutputUnderflow:
             self._counters.underruns += 1

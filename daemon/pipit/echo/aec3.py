@@ -1,0 +1,25 @@
+"""WebRTC's third echo canceller, by the package pywebrtc-audio.
+
+It finds any delay by itself, converges within half a second and follows 100 ppm of drift. But its suppressor trusts its own linear
+filter with 6 dB at most, so a person who is not much louder than the loudspeaker is pressed down with the echo.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipit.core.pcm import HEARING_RATE_HZ
+
+
+class Aec3:
+    """Cancels frame by frame; the frame's length is a multiple of 10 ms."""
+
+    def __init__(self) -> None:
+        import pywebrtc_audio
+
+        self._canceller = pywebrtc_audio.EchoCanceller(sample_rate=HEARING_RATE_HZ, num_channels=1)
+
+    def step(self, microphone: NDArray[np.int16], reference: NDArray[np.int16]) -> NDArray[np.int16]:
+        """Take the next frame of both; return the microphone's without the echo."""
+        return np.asarray(self._canceller.process(microphone, reference), np.int16)

@@ -1,0 +1,105 @@
+"""Two echo cancellers side by side, each for what it is good at: you may talk over Pipit, and its own voice does not interrupt it.
+
+AEC3 lets almost nothing of Pipit pass, but presses the person down as well; behind it a voice activity detector decides whether a
+person is talking. The linear canceller leaves the person whole, but something of Pipit too. So the service hears the linear one
+while a person talks and AEC3 otherwise; a few frames are held back for it, because it takes that long to notice. The wake word
+engine, which does not mistake a rest of Pipit for its word, always hears the linear one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipit.core.options import option
+from pipit.echo import Canceller, Cleaned
+from pipit.echo.aec3 import Aec3
+from pipit.echo.cancelling import FRAME, Cancelling
+from pipit.echo.linear import Linear
+from pipit.echo.memory import Memory
+from pipit.echo.proof import FLOOR_DB
+from pipit.echo.talking import Talking
+
+LOOK_BACK_FRAMES = 4
+"""What is held back for the decision which of the two the service hears: 80 ms. It takes 60 ms at least, and onsets are soft."""
+
+_FADE_IN: NDArray[np.float32] = ((np.arange(FRAME) + 0.5) / FRAME).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A linear canceller and AEC3."""
+
+    floor_db: float = option(
+        FLOOR_DB,
+        "How much of Pipit's voice has to be removed before you may talk over it; below, Pipit hears nothing while it speaks.",
+        unit="dB",
+        minimum=0,
+        maximum=60,
+    )
+
+
+def build(settings: Settings) -> Canceller:
+    """Return the canceller."""
+    return Hybrid(settings.floor_db)
+
+
+class Hybrid(Cancelling):
+    """The linear canceller, AEC3, and two decisions behind it: a quick one for the sound, and a sure one to interrupt."""
+
+    def __init__(self, floor_db: float) -> None:
+        super().__init__(floor_db)
+        self._linear = Linear()
+        self._aec3 = Aec3()
+        self._gate = Talking(mode=2, needed=3, window=5, hold=15, above_noise_db=3.0, quietest_dbfs=-62.0)
+        self._talking = Talking()
+        self._talks = False
+        self._last_left: NDArray[np.int16] | None = None
+        self._held: deque[tuple[NDArray[np.int16], NDArray[np.int16]]] = deque()
+        self._person = 0.0  # share of the linear canceller in the last frame of speech
+
+    def remember(self, memory: Memory) -> None:
+        """See `pipit.echo.Canceller`."""
+        self._linear.remember(memory)
+        self.drift, self.lag_s = self._linear.drift, self._linear.lag_s
+
+    def begin(self) -> None:
+        """See `Cancelling`."""
+        self._linear.quiet()
+        self._gate.rest()
+        self._talking.rest()
+        self._talks, self._last_left, self._person = False, None, 1.0
+
+    def work(self, microphone: NDArray[np.int16], reference: NDArray[np.int16]) -> Cleaned:
+        """See `Cancelling`."""
+        linear = self._linear.step(microphone, reference, talking=self._talks)
+        self.drift, self.lag_s = self._linear.drift, self._linear.lag_s
+        left, self._last_left = self._last_left, self._aec3.step(microphone, reference)
+        self._talks = self._talking.feed(self._last_left)
+        person = self._gate.feed(self._last_left)
+        if left is not None:  # the linear canceller is one frame late
+            self._held.append((linear, left))
+        if len(self._held) < LOOK_BACK_FRAMES:
+            return Cleaned(linear[:0], linear[:0], self._talks)
+        linear, left = self._held.popleft()
+        return Cleaned(self._blend(linear, left, 1.0 if person else 0.0), linear, self._talks)
+
+    def finish(self) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+        """See `Cancelling`."""
+        self.memory = self._linear.memory or self.memory
+        if self._last_left is not None:
+            self._held.append((self._linear.rest(), self._last_left))
+        ears = [linear for linear, _ in self._held]
+        speech = [self._blend(linear, left, 1.0) for linear, left in self._held]  # nothing sounds any more: both are the microphone
+        self._held.clear()
+        return np.concatenate(speech), np.concatenate(ears)
+
+    def _blend(self, linear: NDArray[np.int16], left: NDArray[np.int16], person: float) -> NDArray[np.int16]:
+        before, self._person = self._person, person
+        if before == person:
+            return linear if person else left
+        share = before + (person - before) * _FADE_IN
+        return np.rint(share * linear + (1 - share) * left).astype(np.int16)

@@ -1,0 +1,184 @@
+"""The linear canceller with all that it needs in a real room: Kalman filter, clock drift loop, and a search for lost alignment.
+
+It takes out what is the reference, filtered, and nothing else; so a person who talks is left whole, however loud Pipit is. What it
+leaves of the echo, through distortion mostly, is pressed down afterwards.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipit.core.drift import DriftLoop, movement
+from pipit.core.kalman import KalmanFilter
+from pipit.core.pcm import HEARING_RATE_HZ
+from pipit.core.residual import ResidualSuppressor
+from pipit.echo.memory import Memory
+
+FRAME = HEARING_RATE_HZ // 50
+TAIL_S = 0.2
+"""How long the echo may be. In a room that rings for 0.35 s a tail of 60 ms removes 22 dB, one of 140 ms 27 dB, 200 ms 27.6."""
+
+_SEARCH_FRAMES = 25
+_SEARCH_REACH = 256  # samples, either way: 16 ms, more than stamps are ever wrong
+_BAD = 0.25  # of the microphone's power left: something is wrong, or a person talks, or the room is new
+_ALIKE = 0.6  # correlation of the estimated echo, moved, with the microphone: this is the echo, elsewhere
+_BETTER = 1.3
+_LOUD = 1e-7  # mean power: -70 dBFS
+
+_DELAY_FRAMES = 75  # 1.5 s
+_DELAY_REACH = HEARING_RATE_HZ // 2
+_EARLY = 1600  # how far before its cause an echo is looked for, in case the stamps are wrong the other way
+_AIM = 160  # samples: where a found echo is put, 10 ms after the reference
+_EARLIEST, _LATEST = 16, 1600  # samples after the reference where an echo may begin, and the filter still holds most of the room
+_PEAK = 8.0  # times the spread of the correlation: an echo makes 20 and more, speech against speech less than 6
+_AGREE = 32
+
+
+class Linear:
+    """Cancels frame by frame: 20 ms at 16 kHz. Floats are relative to full scale."""
+
+    def __init__(self) -> None:
+        self.lag_s = 0.0
+        """How much later than the reference comes now it should come, in all; see `pipit.echo.Canceller`."""
+        self._filter = KalmanFilter(FRAME, round(TAIL_S * HEARING_RATE_HZ / FRAME))
+        self._suppressor = ResidualSuppressor(FRAME)
+        self._loop = DriftLoop(HEARING_RATE_HZ)
+        self._echoes: deque[NDArray[np.float32]] = deque(maxlen=_SEARCH_FRAMES)
+        self._microphones: deque[NDArray[np.float32]] = deque(maxlen=_DELAY_FRAMES)
+        self._references: deque[NDArray[np.float32]] = deque(maxlen=_DELAY_FRAMES + _DELAY_REACH // FRAME)
+        self._since_search = 0
+        self._known = False  # the filter has been seen to work
+        self._suspected: int | None = None
+
+    @property
+    def drift(self) -> float:
+        """How much faster than nominal the reference should be read, as a fraction."""
+        return self._loop.drift
+
+    @property
+    def memory(self) -> Memory | None:
+        """What is worth keeping, once the filter has worked."""
+        return Memory(self._filter.response, self._loop.drift, self.lag_s) if self._known else None
+
+    def remember(self, memory: Memory) -> None:
+        """Start from what was known, unless it is of another shape."""
+        if memory.response.shape != self._filter.response.shape:
+            return
+        self._filter.know(memory.response)
+        self._loop.drift = memory.drift
+        self.lag_s = memory.lag_s
+        self._known = True
+
+    def quiet(self) -> None:
+        """Begin anew after a time without sound."""
+        self._filter.quiet()
+        self._suppressor.quiet()
+        self._loop.interrupt()
+        self._echoes.clear()
+        self._microphones.clear()
+        self._references.clear()
+        self._since_search = 0
+
+    def step(self, microphone: NDArray[np.int16], reference: NDArray[np.int16], *, talking: bool) -> NDArray[np.int16]:
+        """Take the next frame of both; return the frame before without the echo.
+
+        Args:
+            microphone: what was heard.
+            reference: what was played.
+            talking: whether a person was talking lately: nothing is concluded about alignment and clocks meanwhile.
+        """
+        heard, played = _float(microphone), _float(reference)
+        left = self._filter.step(played, heard)
+        self._echoes.append(self._filter.echo)
+        self._microphones.append(heard)
+        self._references.append(played)
+        self._watch(float(np.dot(played, played)) / FRAME > _LOUD, talking)
+        return _int16(self._suppressor.step(left, self._filter.echo))
+
+    def rest(self) -> NDArray[np.int16]:
+        """Return the last frame, which `step` still holds back."""
+        nothing = np.zeros(FRAME, np.float32)
+        return _int16(self._suppressor.step(nothing, nothing))
+
+    def _watch(self, sounding: bool, talking: bool) -> None:
+        due = self._loop.pass_time(FRAME / HEARING_RATE_HZ, sounding=sounding and not talking)
+        if due:
+            self._loop.look(self._filter.response)
+        self._since_search += sounding
+        if self._since_search >= _SEARCH_FRAMES:
+            self._since_search = 0
+            self._search(talking)
+
+    def _search(self, talking: bool) -> None:
+        """Look whether the echo is still where the filter expects it."""
+        count = len(self._echoes)
+        echo = np.concatenate(self._echoes)
+        heard = np.concatenate(list(self._microphones)[-count:])
+        heard_power = float(np.dot(heard, heard))
+        left_power = float(np.dot(heard - echo, heard - echo))
+        if heard_power < _LOUD * len(heard):
+            return
+        if left_power < _BAD * heard_power:
+            self._known, self._suspected = True, None
+            return
+        if self._known and self._move(echo, heard):
+            return
+        if not talking:
+            self._find_delay()
+
+    def _move(self, echo: NDArray[np.float32], heard: NDArray[np.float32]) -> bool:
+        """Move the filter to where its echo fits; True if it had to be moved."""
+        later = movement(echo, heard, _SEARCH_REACH)
+        if later is None or abs(later) < 0.1:
+            return False
+        moved, here = _alike(echo, heard, round(later)), _alike(echo, heard, 0)
+        if moved < _ALIKE or moved < _BETTER * here:
+            return False
+        self._filter.shift(later)
+        self._loop.interrupt()
+        return True
+
+    def _find_delay(self) -> None:
+        """Look for the echo far from where the stamps put it: sound systems have buffers that they do not tell of."""
+        if len(self._references) < (self._references.maxlen or 0):
+            return
+        heard = np.concatenate(self._microphones)
+        played = np.concatenate(self._references)
+        size = 2 * len(played)
+        cross = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(played, size))
+        whitened = cross / (np.abs(cross) ** 0.7 + 1e-12)
+        offset = len(played) - len(heard)
+        correlation = np.roll(np.fft.irfft(whitened), offset + _EARLY)[: offset + _EARLY]
+        at = int(np.argmax(np.abs(correlation)))
+        if abs(correlation[at]) < _PEAK * float(np.std(correlation)):
+            self._suspected = None
+            return
+        lag = at - _EARLY
+        agrees = self._suspected is not None and abs(lag - self._suspected) <= _AGREE
+        self._suspected = lag
+        if agrees and not _EARLIEST <= lag <= _LATEST:
+            self.lag_s += (lag - _AIM) / HEARING_RATE_HZ
+            self._filter.reset()
+            self._known, self._suspected = False, None
+            self.quiet()
+
+
+def _alike(echo: NDArray[np.float32], heard: NDArray[np.float32], later: int) -> float:
+    """Return the correlation coefficient of the two, the echo moved later by some samples."""
+    if later >= 0:
+        echo, heard = echo[: len(echo) - later], heard[later:]
+    else:
+        echo, heard = echo[-later:], heard[:later]
+    norm = float(np.linalg.norm(echo) * np.linalg.norm(heard))
+    return float(np.dot(echo, heard)) / norm if norm else 0.0
+
+
+def _float(samples: NDArray[np.int16]) -> NDArray[np.float32]:
+    return samples.astype(np.float32) * np.float32(1 / 32768)
+
+
+def _int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    return np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)

@@ -1,0 +1,134 @@
+"""Whether the canceller does what it is there for: measured while Pipit speaks, sentence by sentence.
+
+Cancellers fail silently: wrong delay, wrong device, a clipped loudspeaker. So none is believed: the person may talk over Pipit only
+after what was removed has been measured, and no longer than it goes on being so.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import deque
+from enum import Enum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipit.core.pcm import dbfs
+
+FLOOR_DB = 20.0
+"""Default of `echo.floor_db`. In simulated rooms the engines that removed 23 dB and more let 0.5 to 10 % of Pipit's own voice pass
+for a person's; those below 20 dB let 70 % and more."""
+
+_AGAIN_DB = 3.0  # hysteresis: so much better than the floor it has to be to be believed again
+_SPAN_FRAMES = 25  # 0.5 s of Pipit's voice make one measurement
+_VERDICT = 3  # of so many measurements the median counts: a door that slams spoils one of them
+_DOUBTED_FRAMES = 40  # frames shortly before a person was noticed are not the echo's alone
+_QUIETEST_DBFS = -70.0  # of the reference: what is quieter leaves nothing to be measured
+_AUDIBLE_DB = 10.0  # an echo this far above the noise can be measured
+_INAUDIBLE_DB = 6.0  # an echo that is left no further above the noise than this is as good as gone
+
+
+class Verdict(Enum):
+    """What is known of the canceller."""
+
+    UNPROVEN = "unproven"
+    WORKS = "works"
+    FAILS = "fails"
+
+
+class Measurement(NamedTuple):
+    """Half a second of Pipit's own voice."""
+
+    removed_db: float | None
+    """None: the microphone did not hear the loudspeaker above the noise."""
+    left_db: float
+    """What was left of the echo, above the noise."""
+
+
+class Proof:
+    """Measures, and judges. The dsp thread feeds it, any other reads.
+
+    Args:
+        floor_db: how much has to be removed.
+    """
+
+    def __init__(self, floor_db: float = FLOOR_DB) -> None:
+        self.verdict = Verdict.UNPROVEN
+        self.count = 0
+        """How many measurements there were so far."""
+        self._floor_db = floor_db
+        self._measured: deque[Measurement] = deque(maxlen=1200)  # ten minutes of reply
+        self._recent: deque[Measurement] = deque(maxlen=_VERDICT)
+        self._noise = NoiseFloor()
+        self._pending: deque[tuple[float, float]] = deque()
+        self._span: list[tuple[float, float]] = []
+
+    def feed(
+        self, microphone: NDArray[np.int16], left: NDArray[np.int16], reference: NDArray[np.int16] | None, talking: bool
+    ) -> None:
+        """Take a frame.
+
+        Args:
+            microphone: as it was heard.
+            left: what the canceller made of it; a few frames late does no harm.
+            reference: what the loudspeaker played.
+            talking: whether a person talks as well.
+        """
+        left_power = power(left)
+        self._noise.feed(10 * math.log10(left_power))
+        if talking:
+            self._pending.clear()
+        elif reference is not None and dbfs(reference) > _QUIETEST_DBFS:
+            self._pending.append((power(microphone), left_power))
+        if len(self._pending) > _DOUBTED_FRAMES:
+            self._span.append(self._pending.popleft())
+        if len(self._span) == _SPAN_FRAMES:
+            self._measure()
+
+    def removed_db(self, since: int = 0) -> float | None:
+        """Return how much was removed: the median of the measurements after the first `since`; None if there were none."""
+        wanted = self.count - since
+        values = [m.removed_db for m in list(self._measured)[-wanted:] if m.removed_db is not None] if wanted > 0 else []
+        return statistics.median(values) if values else None
+
+    def _measure(self) -> None:
+        heard_db, left_db = (10 * math.log10(sum(column) / _SPAN_FRAMES) for column in zip(*self._span, strict=True))
+        self._span.clear()
+        audible = heard_db > self._noise.dbfs + _AUDIBLE_DB
+        measurement = Measurement(heard_db - left_db if audible else None, left_db - self._noise.dbfs)
+        self._measured.append(measurement)
+        self._recent.append(measurement)
+        self.count += 1
+        if len(self._recent) == _VERDICT:
+            self._judge()
+
+    def _judge(self) -> None:
+        wanted_db = self._floor_db + (_AGAIN_DB if self.verdict is Verdict.FAILS else 0)
+        good = sum(m.left_db <= _INAUDIBLE_DB or (m.removed_db or 0.0) >= wanted_db for m in self._recent)
+        self.verdict = Verdict.WORKS if 2 * good > _VERDICT else Verdict.FAILS
+
+
+class NoiseFloor:
+    """The level of the room when nobody talks: falls at once, rises slowly, so that a sentence hardly moves it."""
+
+    _RISE_DB = 0.02  # per frame of 20 ms: 1 dB/s
+
+    def __init__(self) -> None:
+        self.dbfs = -60.0
+        """A quiet room at a usual gain, until something was heard."""
+        self._smooth = -60.0
+
+    def feed(self, level_dbfs: float) -> None:
+        """Take the level of a frame."""
+        self._smooth += 0.2 * (level_dbfs - self._smooth)
+        self.dbfs = min(self._smooth, self.dbfs + self._RISE_DB)
+
+
+def power(samples: NDArray[np.int16]) -> float:
+    """Return the mean power relative to full scale, never zero: at least that of one sample of 1 in a block."""
+    if len(samples) == 0:
+        return 1e-12
+    wide = samples.astype(np.float32)
+    return max(1e-12, float(np.dot(wide, wide)) / len(wide) / 32768**2)
