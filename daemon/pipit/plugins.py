@@ -4,7 +4,7 @@
 name is an underscore in the file's name. A module without both `Settings` and `build` is no plug-in.
 
 A folder where several names may share a module lists them as `NAMES` in its `__init__`, name -> module; there `build` also takes
-the `name` that was chosen.
+the `name` that was chosen, and the module may describe each name in `DOCS`.
 
 Only what is chosen is imported; `names` and `every` import a whole folder and are for error messages, the schema and tests.
 """
@@ -124,7 +124,8 @@ def _load(folder: str, name: str, module: str | None) -> Plugin | None:
         return None
     if hasattr(importlib.import_module(f"pipit.{folder}"), "NAMES"):
         build = functools.partial(build, name=name)
-    return Plugin(name, settings, build, (loaded.__doc__ or "").partition("\n")[0])
+    docs: Mapping[str, str] = getattr(loaded, "DOCS", {})
+    return Plugin(name, settings, build, docs.get(name) or (loaded.__doc__ or "").partition("\n")[0])
 
 
 def _exists(folder: str, name: str, module: str) -> bool:

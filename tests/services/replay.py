@@ -79,4 +79,7 @@ def call(codec: Codec, because: dict[str, Any]) -> list[Message]:
 def shown(event: Event) -> dict[str, Any]:
     """Return an event as it stands in a transcript."""
     values = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}  # type: ignore[arg-type]
+    for optional in ("resume", "without"):
+        if values.get(optional) == "":
+            del values[optional]
     return {type(event).__name__: {k: base64.b64encode(v).decode() if isinstance(v, bytes) else v for k, v in values.items()}}

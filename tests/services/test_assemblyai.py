@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import base64
 import json
+import re
 from typing import Any
 
+import numpy as np
 import pytest
 
+from pipit.core import g711
 from pipit.core.options import Secret
+from pipit.core.tool import Declaration
 from pipit.errors import ConfigError
-from pipit.services import Ended, Failed, Ready, ReplyDone, ReplyStarted, ToolCall
+from pipit.services import NEW, Ended, Failed, Line, Opening, Ready, ReplyAudio, ReplyDone, ReplyStarted, ToolCall
 from pipit.services.assemblyai import HUSH_S, KEYTERMS, REMEMBERED, AssemblyAI, Settings, build
 from tests.services import replay
 
@@ -22,7 +27,7 @@ def feed(codec: AssemblyAI, **message: Any) -> list[Any]:
 
 def ready(**options: Any) -> AssemblyAI:
     codec = AssemblyAI(settings(**options))
-    assert feed(codec, type="session.ready", session_id="s_1") == [Ready("s_1")]
+    assert feed(codec, type="session.ready", session_id="s_1") == [Ready("s_1", "s_1")]
     return codec
 
 
@@ -41,7 +46,7 @@ def test_nothing_that_is_not_set_is_sent() -> None:
 
 def test_capabilities() -> None:
     plain = AssemblyAI(settings()).capabilities
-    assert (plain.server_turns, plain.interrupt, plain.truncate, plain.resume, plain.pace) == (True, False, False, False, 1.5)
+    assert (plain.server_turns, plain.interrupt, plain.truncate, plain.resume_s, plain.pace) == (True, False, False, 30.0, 1.5)
     assert AssemblyAI(settings(reply_cancel=True)).capabilities.interrupt is True
 
 
@@ -177,7 +182,7 @@ def test_malformed_messages_are_counted_and_change_nothing(message: str | bytes)
     codec = AssemblyAI(settings())
     assert codec.receive(message) == ()
     assert (codec.malformed, codec.unknown) == (1, 0)
-    assert feed(codec, type="session.ready", session_id="s_1") == [Ready("s_1")]
+    assert feed(codec, type="session.ready", session_id="s_1") == [Ready("s_1", "s_1")]
 
 
 def test_unknown_messages_are_counted_apart() -> None:
@@ -191,3 +196,120 @@ def test_memory_stays_bounded() -> None:
     for n in range(3 * REMEMBERED):
         feed(codec, type="reply.started", reply_id=f"r{n}")
     assert len(codec._replies) == REMEMBERED
+
+
+# -- the rest of the session object, other formats, tokens, taking a session up again --------------------------------------------
+
+
+def configured(opening: Opening = NEW, **options: Any) -> dict[str, Any]:
+    session: dict[str, Any] = json.loads(AssemblyAI(settings(**options), opening).hello()[0])["session"]
+    return session
+
+
+def test_the_whole_session_object() -> None:
+    extra = {"input": {"transcription_mode": "min_latency"}, "output": {"volume": 80}}
+    tool = Declaration("lamp", "Switches the lamp.")
+    session = configured(
+        Opening(tools=(tool,)),
+        instructions="Be brief.",
+        greeting="Kitchen here.",
+        voice="estelle",
+        keyterms=("Hue",),
+        turn_detection={"vad_threshold": 0.6},
+        extra=extra,
+    )
+    pcm = {"encoding": "audio/pcm", "sample_rate": 24000}
+    assert session == {
+        "system_prompt": "Be brief.",
+        "greeting": "Kitchen here.",
+        "tools": [{"type": "function", "name": "lamp", "description": "Switches the lamp.", "parameters": tool.parameters}],
+        "input": {
+            "format": pcm,
+            "keyterms": ["Hue"],
+            "turn_detection": {"vad_threshold": 0.6},
+            "transcription_mode": "min_latency",
+        },
+        "output": {"format": pcm, "voice": "estelle", "volume": 80},
+    }
+
+
+def test_a_stored_agent_is_the_only_field() -> None:
+    assert configured(Opening(tools=(Declaration("lamp", ""),)), extra={"agent_id": "a_1"}, voice="eve") == {"agent_id": "a_1"}
+
+
+@pytest.mark.parametrize("encoding", ["audio/pcmu", "audio/pcma"])
+def test_sound_as_telephones_carry_it(encoding: str) -> None:
+    codec = ready(encoding=encoding)
+    law = encoding.removeprefix("audio/")
+    session = configured(encoding=encoding)
+    assert session["input"]["format"] == session["output"]["format"] == {"encoding": encoding, "sample_rate": 8000}
+    assert codec.input_rate_hz == codec.output_rate_hz == 8000
+    pcm = np.array([0, 1000, -20000, 32767], "<i2").tobytes()
+    (message,) = codec.audio(pcm)
+    data = base64.b64decode(json.loads(message)["audio"])
+    assert data == g711.encode(pcm, law)
+    (_, event) = feed(codec, type="reply.audio", reply_id="r", data=base64.b64encode(data).decode())
+    assert event == ReplyAudio("r", g711.decode(data, law))
+
+
+def test_a_session_is_taken_up_again_by_its_name() -> None:
+    codec = AssemblyAI(settings(), Opening(resume="s_1"))
+    assert [json.loads(message) for message in codec.hello()] == [{"type": "session.resume", "session_id": "s_1"}]
+    assert codec.capabilities.resume_s == 30
+
+
+def test_what_was_said_goes_into_the_prompt_and_nobody_is_greeted_twice() -> None:
+    history = (Line(False, "Is it raining?"), Line(True, "Not yet."))
+    session = configured(Opening(history=history, greet=False), instructions="Be brief.", greeting="Hello.")
+    assert session["system_prompt"].startswith("Be brief.\n")
+    assert session["system_prompt"].endswith("User: Is it raining?\nYou: Not yet.")
+    assert "greeting" not in session
+
+
+@pytest.mark.parametrize(
+    ("param", "options", "without"),
+    [
+        ("session.output.voice", {"voice": "ivy"}, "voice"),
+        ("session.input.keyterms", {"keyterms": ("Hue",)}, "keyterms"),
+        ("session.input.turn_detection.vad_threshold", {"turn_detection": {"vad_threshold": 7}}, "turn_detection"),
+        ("session.output.voice", {}, ""),
+        ("session.greeting", {"greeting": "Hi"}, ""),
+    ],
+)
+def test_a_refused_setting_is_named_and_can_be_left_out(param: str, options: dict[str, Any], without: str) -> None:
+    codec = AssemblyAI(settings(**options))
+    codec.hello()
+    (failed,) = feed(codec, type="session.error", code="invalid_value", message="Unknown value.", param=param)
+    assert (failed.kind, failed.without) == ("config", without)
+    if without:
+        assert configured(Opening(without=frozenset({without})), **options) == configured()
+
+
+def test_results_of_tools_at_once_where_the_owner_wants_it() -> None:
+    codec = ready(tool_results="at_once")
+    feed(codec, type="reply.started", reply_id="r")
+    feed(codec, type="tool.call", call_id="c", name="lamp", arguments={})
+    assert json.loads(codec.tool_result("c", "{}", is_error=False)[0])["call_id"] == "c"
+
+
+def test_a_temporary_token_in_place_of_the_key() -> None:
+    request = AssemblyAI(settings(token_url="https://h/token")).request()
+    assert (request.url, request.headers) == ("wss://agents.assemblyai.com/v1/ws?token={token}", {})
+    assert request.token is not None
+    assert (request.token.url, request.token.headers) == ("https://h/token", {"Authorization": f"Bearer {replay.KEY}"})
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("h/token", "service.token_url: this is no address; it must look like https://HOST/PATH"),
+        ("http://h/token", "service.token_url: http:// sends key and token unencrypted to h; use https://"),
+    ],
+)
+def test_bad_addresses_of_tokens(url: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(problem)):
+        build(settings(token_url=url))
+
+
+def test_with_tokens_from_elsewhere_no_key_is_needed() -> None:
+    assert build(Settings(token_url="http://127.0.0.1:1/token"))().input_rate_hz == 24000

@@ -14,7 +14,7 @@ KEY = Secret("sk-test-0123456789", "environment variable X")
 
 def problems(settings: ServiceSettings) -> tuple[str, ...]:
     try:
-        check(settings, "Svc")
+        check(settings, "Svc", "svc")
     except ConfigError as error:
         return error.problems
     return ()

@@ -578,7 +578,7 @@ async def test_close_says_goodbye_and_lets_the_service_close() -> None:
                 await asyncio.gather(session.close(), session.close())
                 await session.audio(b"\0\0")
     assert seen == [{"type": "session.end"}, 1000]
-    assert events == [Ready("s_1"), Ended("closed here")]
+    assert events == [Ready("s_1", "s_1"), Ended("closed here")]
 
 
 async def test_close_while_connecting() -> None:
@@ -619,7 +619,7 @@ async def test_close_takes_a_second_at_most_when_nobody_answers(blocked: bool) -
     async with asyncio.timeout(GENEROUS_S), served(handler) as url:
         session = WebSocketSession(AssemblyAI(AssemblyAISettings(url=url)))
         events = session.events()
-        assert await anext(events) == Ready("s_1")
+        assert await anext(events) == Ready("s_1", "s_1")
         writing = [asyncio.create_task(session.audio(bytes(2**22))) for _ in range(5 if blocked else 0)]
         await asyncio.sleep(0)
         async with asyncio.timeout(2):  # one second, and some for a busy machine
@@ -739,3 +739,66 @@ async def test_a_server_that_hangs_up_during_the_tls_handshake() -> None:
         event = await last_of(session_to(url.replace("ws:", "wss:")))
     assert isinstance(event, Failed)
     assert event.kind == "retryable"
+
+
+# -- temporary tokens --------------------------------------------------------------------------------------------------------------
+
+
+async def mint(answer: bytes, asked: list[bytes]) -> asyncio.Server:
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            asked.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(answer)
+            await writer.drain()
+
+    return await asyncio.start_server(connected, "127.0.0.1", 0)
+
+
+def tokens_from(server: asyncio.Server, url: str) -> WebSocketSession:
+    address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/token?expires_in_seconds=60"
+    return WebSocketSession(AssemblyAI(AssemblyAISettings(api_key=Secret(KEY), url=url, token_url=address)), SHORT)
+
+
+async def test_a_session_is_opened_with_a_temporary_token() -> None:
+    asked: list[bytes] = []
+    seen: list[str] = []
+
+    async def handler(connection: ServerConnection) -> None:
+        assert connection.request is not None
+        seen.extend([connection.request.path, connection.request.headers.get("Authorization", "none")])
+        await connection.recv()
+        await connection.send('{"type":"session.ready","session_id":"s_1"}')
+        await connection.close()
+
+    answer = b'HTTP/1.1 200 OK\r\n\r\n{"token":"t/1","expires_in_seconds":60}'
+    async with asyncio.timeout(GENEROUS_S), await mint(answer, asked) as server, served(handler) as url:
+        events = await all_of(tokens_from(server, url))
+    assert events == [Ready("s_1", "s_1"), Ended("")]
+    assert seen == ["/v1/realtime?token=t%2F1", "none"]
+    assert b"Authorization: Bearer " + KEY.encode() in asked[0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (
+            b"HTTP/1.1 404 Not Found\r\n\r\n",
+            "config",
+            "127.0.0.1 gave no temporary token (HTTP 404): check service.token_url and the key",
+        ),
+        (
+            b"HTTP/1.1 503 Busy\r\n\r\n",
+            "retryable",
+            "127.0.0.1 gave no temporary token (HTTP 503): check service.token_url and the key",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\n\r\nhello",
+            "config",
+            "127.0.0.1 gave no temporary token (HTTP 200): check service.token_url and the key",
+        ),
+        (b"", "retryable", "no temporary token: 127.0.0.1 did not answer in HTTP"),
+    ],
+)
+async def test_no_temporary_token(answer: bytes, kind: str, words: str) -> None:
+    async with asyncio.timeout(GENEROUS_S), await mint(answer, []) as server:
+        assert await all_of(tokens_from(server, "ws://127.0.0.1:9/")) == [Failed(kind, words)]

@@ -10,19 +10,35 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from pipit.core.tool import Declaration
+
 Message = str | bytes
 """One WebSocket frame: text or binary."""
 
-NAMES: Mapping[str, str] = {"openai": "openai_realtime", "assemblyai": "assemblyai"}
+NAMES: Mapping[str, str] = {
+    "openai": "openai_realtime",
+    "azure": "openai_realtime",
+    "yandex": "openai_realtime",
+    "xai": "openai_realtime",
+    "inworld": "openai_realtime",
+    "qwen": "openai_realtime",
+    "localai": "openai_realtime",
+    "speaches": "openai_realtime",
+    "realtime": "openai_realtime",
+    "realtime-beta": "openai_realtime",
+    "assemblyai": "assemblyai",
+}
 """`service.provider` -> module. The folder's other modules are what the codecs share."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """How to open the socket. Either field may hold the key, so neither is printed."""
+    """How to open the socket. Any field may hold the key, so none is printed."""
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    token: Request | None = field(default=None, repr=False)
+    """Where to fetch a token with HTTP GET first; `{token}` in `url` becomes the `token` of its JSON answer."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +54,52 @@ class Capabilities:
     speech_interrupts: bool = False
     """`UserStarted` means that the service takes a reply for interrupted as soon as it hears speech, even a reply that it has sent
     to the end (`ReplyDone`) and that is still being played here."""
-    resume: bool = False
-    """A dropped session can be taken up again."""
+    resume_s: float = 0.0
+    """For so long a session that was dropped can be taken up again, with `Opening.resume`; 0 means never."""
     ping: bool = True
     """The service answers WebSocket pings."""
     pace: float = 0.0
     """How fast stored sound may be sent, as a multiple of real time; 0 means as fast as the socket takes it."""
     max_session_s: float | None = None
     """The service ends a session after this time."""
+
+
+# -- what a session begins with ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Something that was said before the session began, by the person or by the agent."""
+
+    by_agent: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a session begins with, besides the settings."""
+
+    tools: tuple[Declaration, ...] = ()
+    """What the agent may do on this device."""
+    history: tuple[Line, ...] = ()
+    """What was said so far, of a conversation that goes on in a new session."""
+    greet: bool = True
+    """Whether the agent says the greeting of the settings; not where a conversation goes on."""
+    resume: str = ""
+    """`Ready.resume` of the session that is to be taken up again."""
+    without: frozenset[str] = frozenset()
+    """Settings that the service refused (`Failed.without`) and that are left out."""
+
+
+NEW = Opening()
+"""A conversation that begins."""
+
+
+class Opener(Protocol):
+    """A factory of sessions."""
+
+    def __call__(self, opening: Opening = NEW, /) -> Session:
+        """Return a session that has not been opened yet."""
 
 
 # -- events: what a service tells us ----------------------------------------------------------------------------------------------
@@ -63,6 +117,8 @@ class Ready(Event):
 
     session: str = ""
     """The service's name for this session, for the journal."""
+    resume: str = ""
+    """What takes the session up again after a drop, where the service can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +198,16 @@ class Expiring(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Notice(Event):
+    """Something for the journal that needs no action."""
+
+    topic: str
+    """What it is about: "reconnect", "renewal", "failover", "budget", "setting"."""
+    text: str
+    warning: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Ended(Event):
     """The session is over, in good order. Nothing follows."""
 
@@ -158,6 +224,8 @@ class Failed(Event):
 
     kind: str
     reason: str
+    without: str = ""
+    """The setting that the service refuses, where a session without it is better than none."""
 
 
 # -- contracts ---------------------------------------------------------------------------------------------------------------------

@@ -9,25 +9,31 @@ Reference: AssemblyAI's Voice Agent API documentation, September 2026. Where it 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
+from pipit.core import g711
 from pipit.core.options import option
+from pipit.core.tool import Declaration
 from pipit.errors import ConfigError
 from pipit.services import (
+    NEW,
     Capabilities,
     Ended,
     Event,
     Failed,
     Message,
+    Opener,
+    Opening,
     Ready,
     ReplyAudio,
     ReplyDone,
     ReplyStarted,
     ReplyText,
     Request,
-    Session,
     ToolCall,
     ToolCancelled,
     UserStarted,
@@ -35,7 +41,7 @@ from pipit.services import (
     UserText,
     failures,
 )
-from pipit.services.settings import ServiceSettings, check
+from pipit.services.settings import ServiceSettings, check, is_loopback
 from pipit.services.websocket import sessions
 from pipit.services.wire import (
     Malformed,
@@ -56,6 +62,11 @@ RATE_HZ = 24000
 KEYTERMS = 100
 """Most key terms that the service takes."""
 
+RESUME_S = 30.0
+"""For so long the service keeps a session whose socket was lost (its documentation)."""
+
+HISTORY = "The connection broke and this is the same conversation. What was said before:"
+
 HUSH_S = 4.0
 """Longest silence sent in place of the microphone to end a turn. The service ends one after at most 3 s (`max_silence`)."""
 
@@ -71,9 +82,26 @@ class Settings(ServiceSettings):
         False,
         "Try to cancel replies at the service. Its public documentation has no such message; if it is refused Pipit stops trying.",
     )
+    encoding: str = option(
+        "audio/pcm",
+        "How sound travels, both ways: 24 kHz PCM, or as mu-law (pcmu) or A-law (pcma) in telephone quality, a sixth of the bytes.",
+        choices=("audio/pcm", "audio/pcmu", "audio/pcma"),
+    )
+    tool_results: str = option(
+        "after_reply",
+        "When results of tools are sent: after the reply that asked for them, as documented, or at once, which is about a second "
+        "faster and was taken in a recording.",
+        choices=("after_reply", "at_once"),
+    )
+    token_url: str | None = option(
+        None,
+        "Address that hands out temporary tokens, so that sessions are opened with these instead of the key: AssemblyAI's own, or "
+        "a server of yours that keeps the key. `api_key`, if there is one, is sent to it as a bearer token.",
+        example="https://agents.assemblyai.com/v1/token?expires_in_seconds=60",
+    )
 
 
-def build(settings: Settings, name: str = "assemblyai") -> Callable[[], Session]:
+def build(settings: Settings, name: str = "assemblyai") -> Opener:
     """Return a factory of sessions.
 
     Args:
@@ -90,15 +118,39 @@ def build(settings: Settings, name: str = "assemblyai") -> Callable[[], Session]
         problems.append(f"service.turn_detection.type: {name} always finds the end of a turn itself; none is not possible")
     if len(settings.keyterms) > KEYTERMS:
         problems.append(f"service.keyterms: {len(settings.keyterms)} of them, {name} takes at most {KEYTERMS}")
+    problems += _token_problems(settings)
     if problems:
         raise ConfigError(*problems)
-    check(settings, "AssemblyAI")
-    return sessions(lambda: AssemblyAI(settings), settings)
+    check(settings, "AssemblyAI", name, key_needed=settings.token_url is None)
+    return sessions(lambda opening: AssemblyAI(settings, opening), settings)
 
 
-def session_object(settings: ServiceSettings) -> dict[str, Any]:
-    """Return the session object of `session.update`. What is not set is left out: null and empty values are refused."""
-    sound_format = {"encoding": "audio/pcm", "sample_rate": RATE_HZ}
+def _token_problems(settings: Settings) -> list[str]:
+    url = settings.token_url
+    if url is None:
+        return []
+    parts = urlsplit(url)
+    if not parts.hostname or parts.scheme not in ("http", "https"):
+        return ["service.token_url: this is no address; it must look like https://HOST/PATH"]
+    if parts.scheme == "http" and not (settings.insecure or is_loopback(url)):
+        return [f"service.token_url: http:// sends key and token unencrypted to {parts.hostname}; use https://"]
+    return []
+
+
+OPTIONAL = ("voice", "keyterms", "turn_detection")
+"""Settings without which a session is better than none, as they are called in `Opening.without` and in what the service refuses."""
+
+
+def session_object(settings: Settings, opening: Opening = NEW) -> dict[str, Any]:
+    """Return the session object of `session.update`. What is not set is left out: null and empty values are refused.
+
+    A stored agent (`extra: {agent_id: ...}`) brings everything with it; the service takes no other field beside its name.
+    """
+    if "agent_id" in settings.extra:
+        return {"agent_id": settings.extra["agent_id"]}
+    settings = _reduced(settings, opening.without)
+    rate_hz = RATE_HZ if settings.encoding == "audio/pcm" else g711.RATE_HZ
+    sound_format = {"encoding": settings.encoding, "sample_rate": rate_hz}
     hears: dict[str, Any] = {"format": sound_format}
     if settings.keyterms:
         hears["keyterms"] = list(settings.keyterms)
@@ -107,10 +159,31 @@ def session_object(settings: ServiceSettings) -> dict[str, Any]:
     speaks: dict[str, Any] = {"format": sound_format}
     if settings.voice is not None:
         speaks["voice"] = settings.voice
-    session: dict[str, Any] = {"system_prompt": settings.instructions, "input": hears, "output": speaks}
-    if settings.greeting:
+    session: dict[str, Any] = {"system_prompt": _prompt(settings, opening), "input": hears, "output": speaks}
+    if settings.greeting and opening.greet:
         session["greeting"] = settings.greeting
-    return merge(session, settings.extra)
+    session = merge(session, settings.extra)
+    if opening.tools:
+        session["tools"] = [_tool(tool) for tool in opening.tools] + list(settings.extra.get("tools", ()))
+    return session
+
+
+def _reduced(settings: Settings, without: frozenset[str]) -> Settings:
+    """Take out what the service has refused."""
+    empty: dict[str, Any] = {"voice": None, "keyterms": (), "turn_detection": {}}
+    return dataclasses.replace(settings, **{name: value for name, value in empty.items() if name in without})
+
+
+def _prompt(settings: Settings, opening: Opening) -> str:
+    # There is no message that puts words into the conversation: those of `conversation.message` did not reach the model in tests.
+    if not opening.history:
+        return settings.instructions
+    lines = [f"{'You' if line.by_agent else 'User'}: {line.text}" for line in opening.history]
+    return "\n".join([settings.instructions, "", HISTORY, *lines])
+
+
+def _tool(tool: Declaration) -> dict[str, Any]:
+    return {"type": "function", "name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
 
 
 UNUSED = frozenset({"session.updated"})
@@ -157,16 +230,17 @@ class AssemblyAI:
 
     Args:
         settings: the section `service`.
+        opening: what the session begins with.
     """
 
-    input_rate_hz = RATE_HZ
-    output_rate_hz = RATE_HZ
-
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, opening: Opening = NEW) -> None:
         self.unknown = 0
         self.malformed = 0
+        self._opening = opening
+        self._law = settings.encoding.removeprefix("audio/")
+        self.input_rate_hz = self.output_rate_hz = RATE_HZ if self._law == "pcm" else g711.RATE_HZ
         # 1.5: sound sent "much faster" than real time is discarded (documentation; three times as fast was taken in a recording)
-        self.capabilities = Capabilities(interrupt=settings.reply_cancel, pace=1.5)
+        self.capabilities = Capabilities(interrupt=settings.reply_cancel, pace=1.5, resume_s=RESUME_S)
         self._settings = settings
         self._key = settings.api_key.reveal() if settings.api_key else ""
         self._ready = False
@@ -189,11 +263,17 @@ class AssemblyAI:
     def request(self) -> Request:
         """See `Codec.request`."""
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        return Request(self._settings.url or URL, headers)
+        url = self._settings.url or URL
+        if self._settings.token_url is None:
+            return Request(url, headers)
+        url += ("&" if urlsplit(url).query else "?") + "token={token}"
+        return Request(url, token=Request(self._settings.token_url, headers))
 
     def hello(self) -> Sequence[Message]:
         """See `Codec.hello`."""
-        return [dumps({"type": "session.update", "session": session_object(self._settings)})]
+        if self._opening.resume:
+            return [dumps({"type": "session.resume", "session_id": self._opening.resume})]
+        return [dumps({"type": "session.update", "session": session_object(self._settings, self._opening)})]
 
     def audio(self, pcm: bytes) -> Sequence[Message]:
         """See `Codec.audio`. After `end_turn` silence is sent instead, until the service has noticed."""
@@ -202,11 +282,13 @@ class AssemblyAI:
         if self._hush > 0:
             self._hush -= len(pcm)
             pcm = bytes(len(pcm))
+        if self._law != "pcm":
+            pcm = g711.encode(pcm, self._law)
         return [f'{{"type":"input.audio","audio":"{encode(pcm)}"}}']
 
     def end_turn(self) -> Sequence[Message]:
         """See `Codec.end_turn`. There is no message for it: the next sound is sent as silence, which ends the turn."""
-        self._hush = int(HUSH_S * RATE_HZ * 2)
+        self._hush = int(HUSH_S * self.input_rate_hz * 2)
         return ()
 
     def interrupt(self, reply: str | None, heard_ms: int, *, by_service: bool) -> Sequence[Message]:
@@ -251,7 +333,7 @@ class AssemblyAI:
 
     def _flush(self) -> list[Message]:
         """Send the results of tools, unless a reply runs."""
-        if self._running():
+        if self._running() and self._settings.tool_results == "after_reply":
             return []
         messages = [message for _, message in self._results]
         self._results.clear()
@@ -293,7 +375,7 @@ class AssemblyAI:
             return ()
         self._ready = True
         self._remote_tools = remote
-        return [Ready(self._say(name))]
+        return [Ready(self._say(name), resume=name)]
 
     def _session_ended(self, _: Mapping[str, Any]) -> Sequence[Event]:
         return [Ended()]
@@ -332,7 +414,9 @@ class AssemblyAI:
     def _reply_audio(self, data: Mapping[str, Any]) -> Sequence[Event]:
         name, pcm = text(data, "reply_id"), sound(data, "data")
         reply, events = self._begin(name)
-        return events if reply.unwanted or reply.reported or not pcm else [*events, ReplyAudio(name, pcm)]
+        if reply.unwanted or reply.reported or not pcm:
+            return events
+        return [*events, ReplyAudio(name, pcm if self._law == "pcm" else g711.decode(pcm, self._law))]
 
     def _reply_delta(self, data: Mapping[str, Any]) -> Sequence[Event]:
         name, word = text(data, "reply_id"), text(data, "delta")
@@ -406,11 +490,19 @@ class AssemblyAI:
         reason = f"AssemblyAI: {self._say(words or code or 'an error without a message')}"
         if code in ("unauthorized", "forbidden"):
             reason += "; check service.api_key"
-        elif not self._ready and self._settings.voice and (param.endswith("voice") or "voice" in words.lower()):
+        refused = "" if self._ready else self._refused(param, words)
+        if refused == "voice":
             reason = f"AssemblyAI has no voice {self._settings.voice!r}: choose another in service.voice, or null"
         elif param:
             reason += f" ({self._say(param)})"
-        return [Failed(ERROR_KINDS.get(code, "benign" if self._ready else "config"), reason)]
+        return [Failed(ERROR_KINDS.get(code, "benign" if self._ready else "config"), reason, refused)]
+
+    def _refused(self, param: str, words: str) -> str:
+        """Return which of `OPTIONAL` the service has refused."""
+        named = next((name for name in OPTIONAL if name in param), "")
+        if not named and "voice" in words.lower():
+            named = "voice"
+        return named if getattr(self._settings, named, None) else ""
 
     _READERS: ClassVar[Mapping[str, Callable[[AssemblyAI, Mapping[str, Any]], Sequence[Event]]]] = {
         "error": _error,

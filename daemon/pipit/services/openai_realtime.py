@@ -11,31 +11,35 @@ Reference: the client and server events in OpenAI's API documentation, and the t
 
 from __future__ import annotations
 
+import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, quote, urlsplit
 
+from pipit.errors import ConfigError
 from pipit.services import (
+    NEW,
     Capabilities,
     Event,
     Failed,
     Message,
+    Opener,
+    Opening,
     Ready,
     ReplyAudio,
     ReplyDone,
     ReplyStarted,
     ReplyText,
     Request,
-    Session,
     ToolCall,
     UserStarted,
     UserStopped,
     UserText,
     failures,
 )
-from pipit.services.openai_presets import OPENAI, PRESETS, Preset, heard_field, session_object
+from pipit.services.openai_presets import OPENAI, OPTIONAL, PRESETS, Preset, heard_field, missing, session_object
 from pipit.services.settings import ServiceSettings, check
 from pipit.services.websocket import sessions
 from pipit.services.wire import (
@@ -61,7 +65,11 @@ class Settings(ServiceSettings):
     """The section `service` for OpenAI and what speaks its protocol. `turn_detection: {type: none}` leaves turns to Pipit."""
 
 
-def build(settings: Settings, name: str = "openai") -> Callable[[], Session]:
+DOCS: Mapping[str, str] = {name: preset.about for name, preset in PRESETS.items()}
+"""`service.provider` -> what it is, for the owner."""
+
+
+def build(settings: Settings, name: str = "openai") -> Opener:
     """Return a factory of sessions.
 
     Args:
@@ -69,11 +77,13 @@ def build(settings: Settings, name: str = "openai") -> Callable[[], Session]:
         name: which preset.
 
     Raises:
-        ConfigError: the key is missing, or the URL cannot be used.
+        ConfigError: the key, the address or the model is missing, or the URL cannot be used.
     """
     preset = PRESETS[name]
-    check(settings, preset.title, key_needed=preset.key_needed)
-    return sessions(lambda: OpenAIRealtime(settings, preset), settings)
+    if problems := missing(settings, preset):
+        raise ConfigError(*problems)
+    check(settings, preset.title, name, key_needed=preset.key_needed)
+    return sessions(lambda opening: OpenAIRealtime(settings, preset, opening), settings)
 
 
 BETA_NAMES: Mapping[str, str] = {
@@ -100,6 +110,7 @@ UNUSED = frozenset(
         "mcp_list_tools.completed",
         "mcp_list_tools.failed",
         "mcp_list_tools.in_progress",
+        "ping",
         "rate_limits.updated",
         "response.audio.done",
         "response.content_part.added",
@@ -115,6 +126,9 @@ UNUSED = frozenset(
     }
 )
 """Known messages that say nothing new. They are not counted as unknown."""
+
+SILENT_PIECES, SILENT_PIECE_MS = 5, 100
+"""What is sent before a turn is closed by hand, as in Yandex's tutorial: its recogniser wants to hear that nobody speaks."""
 
 COURTESY = "courtesy"
 """Begins the event id of what may fail without harm: cancelling or truncating a reply that has just ended."""
@@ -179,9 +193,10 @@ class OpenAIRealtime:
     Args:
         settings: the section `service`.
         preset: which service.
+        opening: what the session begins with.
     """
 
-    def __init__(self, settings: ServiceSettings, preset: Preset = OPENAI) -> None:
+    def __init__(self, settings: ServiceSettings, preset: Preset = OPENAI, opening: Opening = NEW) -> None:
         self.unknown = 0
         self.malformed = 0
         self.input_rate_hz = preset.input_rate_hz
@@ -189,16 +204,20 @@ class OpenAIRealtime:
         self._settings = settings
         self._preset = preset
         self._key = settings.api_key.reveal() if settings.api_key else ""
-        self._session = session_object(settings, preset)
+        self._opening = opening
+        self._unique = f"pipit-{uuid.uuid4().hex[:12]}"
+        self._session = session_object(settings, preset, opening)
         detection = heard_field(self._session, preset, "turn_detection")
         self._manual = detection is None
         detection = detection if isinstance(detection, Mapping) else {}
         self._creates = not self._manual and detection.get("create_response", True) is not False
         self._interrupts = not self._manual and detection.get("interrupt_response", True) is not False
+        self._cancels = preset.cancels and not self._manual and not self._interrupts
+        self._commits = preset.commits and not self._manual and not self._creates
         self.capabilities = Capabilities(
             server_turns=not self._manual,
             truncate=preset.truncate,
-            speech_interrupts=self._interrupts,
+            speech_interrupts=self._interrupts or self._cancels,
             ping=preset.ping,
             max_session_s=preset.max_session_s,
         )
@@ -211,6 +230,8 @@ class OpenAIRealtime:
         """The reply that was asked for and has not begun, by event id."""
         self._promised = False
         """The service is about to begin a reply by itself."""
+        self._unanswered = False
+        """The person has finished, and no reply has been asked for yet; only where we close the person's turn."""
         self._queue: deque[_Ask] = deque()
         self._heard: dict[str, str] = {}
         """What was understood so far, by the person's item."""
@@ -222,15 +243,26 @@ class OpenAIRealtime:
         model = self._settings.model or self._preset.model
         url = self._settings.url
         if url is None:
-            url = self._preset.url.format(model=quote(model, safe=""))
+            url = self._preset.url.format(model=quote(model, safe=""), unique=self._unique)
         elif self._settings.model and "model" not in parse_qs(urlsplit(url).query):
             url += ("&" if urlsplit(url).query else "?") + "model=" + quote(model, safe="")
         header, value = self._preset.auth
+        if self._preset.bearer_prefix and self._key.startswith(self._preset.bearer_prefix):
+            header, value = "Authorization", "Bearer {key}"
         return Request(url, {header: value.format(key=self._key)} if self._key else {})
 
     def hello(self) -> Sequence[Message]:
-        """See `Codec.hello`."""
-        return [self._message("session.update", session=self._session)]
+        """See `Codec.hello`. What was said so far follows the session's settings, item by item."""
+        return () if self._preset.after_created else self._configure()
+
+    def _configure(self) -> list[Message]:
+        messages: list[Message] = [self._message("session.update", session=self._session)]
+        for line in self._opening.history:
+            said = "text" if self._preset.dialect == "beta" else "output_text"
+            content = {"type": said if line.by_agent else "input_text", "text": line.text}
+            item = {"type": "message", "role": "assistant" if line.by_agent else "user", "content": [content]}
+            messages.append(self._message("conversation.item.create", COURTESY, item=item))
+        return messages
 
     def audio(self, pcm: bytes) -> Sequence[Message]:
         """See `Codec.audio`. Put together by hand: a fifth of the time of the JSON encoder, for fifty messages a second."""
@@ -240,7 +272,15 @@ class OpenAIRealtime:
         """See `Codec.end_turn`. Nothing is sent where the service has just decided the same."""
         if self._promised or self._asked:
             return ()
+        if self._commits:
+            return self._commit()
         return [self._message("input_audio_buffer.commit", COURTESY), *self._ask(_Ask({}, again=False))]
+
+    def _commit(self) -> list[Message]:
+        """Close the person's turn; the reply is asked for once the service has said `committed`."""
+        self._unanswered = True
+        (silence,) = self.audio(bytes(self.input_rate_hz * 2 * SILENT_PIECE_MS // 1000))
+        return [*[silence] * SILENT_PIECES, self._message("input_audio_buffer.commit", COURTESY)]
 
     def interrupt(self, reply: str | None, heard_ms: int, *, by_service: bool) -> Sequence[Message]:
         """See `Codec.interrupt`. A reply that the service has finished is only truncated."""
@@ -362,6 +402,8 @@ class OpenAIRealtime:
 
     def _session_created(self, data: Mapping[str, Any]) -> Sequence[Event]:
         self._name = text(mapping(data, "session", optional=True), "id", "")
+        if self._preset.after_created and not self._sent:
+            self._outbox += self._configure()
         return ()
 
     def _session_updated(self, data: Mapping[str, Any]) -> Sequence[Event]:
@@ -369,26 +411,42 @@ class OpenAIRealtime:
         if self._ready:
             return ()
         self._ready = True
-        if self._settings.greeting:
-            self._outbox += self.generate(f"Say exactly this, and nothing else: {self._settings.greeting}")
+        if self._settings.greeting and self._opening.greet:
+            self._outbox += self._exactly(self._settings.greeting)
         return [Ready(self._say(name))]
+
+    def _exactly(self, words: str) -> list[Message]:
+        """Have a text spoken: word for word where the service can, otherwise by asking the agent for it."""
+        if self._preset.exact_speech:
+            content = [{"type": "output_text", "text": words}]
+            item = {"type": "force_message", "role": "assistant", "content": content}
+            return [self._message("conversation.item.create", item=item)]
+        return list(self.generate(f"Say exactly this, and nothing else: {words}"))
 
     def _speech_started(self, _: Mapping[str, Any]) -> Sequence[Event]:
         self._promised = False
         events: list[Event] = [UserStarted()]
-        if self._interrupts:
+        if self._interrupts or self._cancels:
             for reply in self._replies.values():
                 if reply.running and not reply.reported:
+                    if self._cancels:
+                        self._outbox.append(self._message("response.cancel", COURTESY, response_id=reply.id))
                     reply.unwanted = reply.reported = True
                     events.append(ReplyDone(reply.id, "interrupted"))
         return events
 
     def _speech_stopped(self, _: Mapping[str, Any]) -> Sequence[Event]:
+        if self._commits and not self._asked:
+            self._outbox += self._commit()
         return [UserStopped()]
 
     def _committed(self, _: Mapping[str, Any]) -> Sequence[Event]:
         if self._asked or self._manual:
             pass  # by our own `end_turn`
+        elif self._commits:
+            if self._unanswered:  # a service that has closed the turn by itself as well says so twice
+                self._unanswered = False
+                self._outbox += self._ask(_Ask({}, again=False))
         elif self._creates:
             self._promised = self._running() is None
         else:
@@ -401,6 +459,10 @@ class OpenAIRealtime:
         self._heard[item] = whole_text
         _trim(self._heard)
         return [UserText(whole_text, final=False, item=item)] if more else ()
+
+    def _user_update(self, data: Mapping[str, Any]) -> Sequence[Event]:
+        item, words = text(data, "item_id", ""), text(data, "transcript", "") or text(data, "text", "")
+        return [UserText(words, final=False, item=item)] if words else ()
 
     def _user_text(self, data: Mapping[str, Any]) -> Sequence[Event]:
         item, words = text(data, "item_id", ""), text(data, "transcript")
@@ -520,7 +582,7 @@ class OpenAIRealtime:
         if code in ERROR_KINDS:
             return [Failed(ERROR_KINDS[code], reason)]
         if not self._ready:
-            return [Failed(BUSY_KINDS.get(code, "config"), reason)]
+            return [Failed(BUSY_KINDS.get(code, "config"), reason, _dispensable(param))]
         if code in BUSY_KINDS and (self._asked or self._promised or self._running()):
             return [Failed(BUSY_KINDS[code], reason)]
         if event_id in self._asked:
@@ -541,6 +603,7 @@ class OpenAIRealtime:
         "conversation.item.input_audio_transcription.completed": _user_text,
         "conversation.item.input_audio_transcription.delta": _user_delta,
         "conversation.item.input_audio_transcription.failed": _user_text_failed,
+        "conversation.item.input_audio_transcription.updated": _user_update,
         "error": _error,
         "input_audio_buffer.committed": _committed,
         "input_audio_buffer.speech_started": _speech_started,
@@ -569,6 +632,11 @@ def _is_benign(event_id: str, code: str, words: str) -> bool:
     if event_id.startswith(COURTESY) or code in BENIGN_CODES:
         return True
     return code.startswith(("item_truncate", "item_delete")) or words.startswith("Cancellation failed")
+
+
+def _dispensable(param: str) -> str:
+    """Return which of `OPTIONAL` the service has refused, from where in the session it says that the mistake is."""
+    return next((name for name in OPTIONAL if name in param), "")
 
 
 def _trim(memory: dict[str, Any]) -> None:

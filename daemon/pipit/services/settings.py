@@ -41,12 +41,13 @@ class ServiceSettings:
     write_s: float = option(10.0, "Longest time that the network may refuse what Pipit sends.", unit="s", minimum=1, maximum=120)
 
 
-def check(settings: ServiceSettings, title: str, *, key_needed: bool = True) -> None:
+def check(settings: ServiceSettings, title: str, name: str, *, key_needed: bool = True) -> None:
     """Check what can be known without a network.
 
     Args:
         settings: the section.
         title: name of the service, for messages.
+        name: the same as in `service.provider`; its credential is called so.
         key_needed: whether the service refuses callers without a key. One on this host never needs it.
 
     Raises:
@@ -57,7 +58,7 @@ def check(settings: ServiceSettings, title: str, *, key_needed: bool = True) -> 
     if settings.api_key is not None:
         problems += _key_problems(settings.api_key)
     elif key_needed and not loopback:
-        problems.append(f"service.api_key: {title} needs a key; for example `api_key: !credential {title.split()[0].lower()}`")
+        problems.append(f"service.api_key: {title} needs a key; for example `api_key: !credential {name}`")
     if problems:
         raise ConfigError(*problems)
 

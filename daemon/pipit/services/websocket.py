@@ -12,24 +12,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
+import dataclasses
+import json
 import logging
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from pipit import __version__
+from pipit.dial import race, resolve
+from pipit.fetch import Answer, FetchError, fetch, trusted
 from pipit.services import (
+    NEW,
     Codec,
     Ended,
     Event,
     Failed,
     Message,
+    Opener,
+    Opening,
     Ready,
     ReplyDone,
     ReplyStarted,
@@ -39,11 +45,13 @@ from pipit.services import (
     UserStopped,
     failures,
 )
-from pipit.services.dial import race, resolve
 from pipit.services.settings import ServiceSettings
 
 MESSAGE_BYTES = 16 * 2**20
 """Largest message accepted. OpenAI's limit in the other direction is 15 MiB; real ones are below 100 kB."""
+
+TOKEN_BYTES = 65536
+"""Longest answer with a temporary token."""
 
 QUEUED_FRAMES = 8
 """Frames that are read ahead; then the service has to wait. Few, because a hostile frame may have MESSAGE_BYTES."""
@@ -67,6 +75,7 @@ class Deadlines:
 
 class _Stage(Enum):
     NEW = "has not begun"
+    TOKEN = "no temporary token yet"
     RESOLVING = "the name is being looked up"
     CONNECTING = "no answer to the connection request"
     UPGRADING = "no answer to the WebSocket request"
@@ -75,7 +84,7 @@ class _Stage(Enum):
     OVER = "closed"
 
 
-def sessions(make: Callable[[], Codec], settings: ServiceSettings) -> Callable[[], Session]:
+def sessions(make: Callable[[Opening], Codec], settings: ServiceSettings) -> Opener:
     """Return a factory of sessions.
 
     Args:
@@ -83,15 +92,13 @@ def sessions(make: Callable[[], Codec], settings: ServiceSettings) -> Callable[[
         settings: where the deadlines are.
     """
     deadlines = Deadlines(settings.connect_s, settings.read_s, settings.write_s)
-    if make().request().url.startswith("wss:"):
+    if make(NEW).request().url.startswith("wss:"):
         trusted()  # reads the certificates now, not when somebody waits for an answer
-    return lambda: WebSocketSession(make(), deadlines)
 
+    def open_session(opening: Opening = NEW, /) -> Session:
+        return WebSocketSession(make(opening), deadlines)
 
-@functools.cache
-def trusted() -> ssl.SSLContext:
-    """Return the one TLS context, with the system's certificates."""
-    return ssl.create_default_context()
+    return open_session
 
 
 class WebSocketSession:
@@ -194,7 +201,7 @@ class WebSocketSession:
         return self._socket
 
     async def _connect(self) -> ClientConnection:
-        request = self._codec.request()
+        request = await self._with_token(self._codec.request())
         parts = urlsplit(request.url)
         secure = parts.scheme == "wss"
         self._advance(_Stage.RESOLVING)
@@ -224,6 +231,32 @@ class WebSocketSession:
             if isinstance(error.__cause__, InvalidStatus):
                 raise error.__cause__ from None
             raise
+
+    async def _with_token(self, request: Request) -> Request:
+        """Fetch the temporary token, where there is to be one. Any failure is this session's verdict."""
+        if request.token is None:
+            return request
+        self._advance(_Stage.TOKEN)
+        try:
+            answer = await fetch(
+                request.token.url,
+                headers=request.token.headers,
+                timeout_s=self._deadlines.connect_s,
+                limit_bytes=TOKEN_BYTES,
+                tls=self._tls,
+            )
+        except FetchError as error:
+            self._verdict = Failed("retryable", f"no temporary token: {error}")
+            raise OSError from error
+        token = _token(answer)
+        if token is None:
+            host = urlsplit(request.token.url).hostname
+            kind = "retryable" if answer.status >= 500 or answer.status == 429 else "config"
+            self._verdict = Failed(
+                kind, f"{host} gave no temporary token (HTTP {answer.status}): check service.token_url and the key"
+            )
+            raise OSError
+        return dataclasses.replace(request, url=request.url.replace("{token}", quote(token, safe="")), token=None)
 
     def _advance(self, stage: _Stage) -> None:
         if self._stage is not _Stage.OVER:
@@ -316,6 +349,16 @@ class WebSocketSession:
         if self._stage is _Stage.OPEN:
             return Failed("retryable", f"{self._host} was silent for {self._deadlines.read_s:g} s while a reply was due")
         return Failed("retryable", f"{self._host} was not ready within {self._deadlines.connect_s:g} s: {self._stage.value}")
+
+
+def _token(answer: Answer) -> str | None:
+    """Return the token in an answer, if it holds one."""
+    try:
+        data = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+    token = data.get("token") if isinstance(data, dict) and answer.status == 200 else None
+    return token if isinstance(token, str) and token else None
 
 
 def _secrets(request: Request) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipit.services import dial
-from pipit.services.dial import race, resolve
+from pipit import dial
+from pipit.dial import race, resolve
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
@@ -90,7 +90,7 @@ async def test_an_answer_that_comes_too_late_is_dropped() -> None:
 def test_a_resolver_that_hangs_does_not_hold_up_the_end_of_the_process() -> None:
     program = """
 import asyncio, time
-from pipit.services.dial import resolve
+from pipit.dial import resolve
 
 async def main():
     async with asyncio.timeout(0.1):
