@@ -18,7 +18,10 @@ LIMIT = 3e-4
 PERIOD_S = 1.5
 """How much sound passes between two looks at the impulse response."""
 
-_GAIN = 0.5
+_GAIN = 0.6
+_STILL = 2e-6  # what two clocks that are followed still seem to drift
+_MOVING = 5e-6
+_STILL_LOOKS = 3
 _STALE_S = 6.0
 _FINE = 8  # correlation is interpolated to 1/8 sample, and from there by a parabola
 _REACH = 8  # a jump by more samples than this is no drift
@@ -34,7 +37,10 @@ class DriftLoop:
     def __init__(self, rate_hz: int) -> None:
         self.drift = 0.0
         """How much faster than nominal the reference is to be read, as a fraction: 1e-4 is 100 ppm."""
+        self.settled = False
+        """Whether the impulse response stands still."""
         self._rate_hz = rate_hz
+        self._still = 0
         self._since_s = 0.0
         self._sounding_s = 0.0
         self._before: NDArray[np.float32] | None = None
@@ -59,8 +65,20 @@ class DriftLoop:
             return
         later = movement(before, response, _REACH)
         if later is not None and abs(later) < _REACH - 1:
-            rate = self.drift - _GAIN * later / (elapsed_s * self._rate_hz)
-            self.drift = min(LIMIT, max(-LIMIT, rate))
+            moving = later / (elapsed_s * self._rate_hz)
+            self.drift = min(LIMIT, max(-LIMIT, self.drift - _GAIN * moving))
+            self._settle(abs(moving))
+
+    def know(self, drift: float) -> None:
+        """Start from a drift that was found before."""
+        self.drift, self._still, self.settled = min(LIMIT, max(-LIMIT, drift)), _STILL_LOOKS, True
+
+    def _settle(self, moving: float) -> None:
+        self._still = self._still + 1 if moving < _STILL else 0
+        if moving > _MOVING:
+            self.settled = False
+        elif self._still >= _STILL_LOOKS:
+            self.settled = True
 
     def interrupt(self) -> None:
         """Forget the last look: the reference or the filter has jumped."""

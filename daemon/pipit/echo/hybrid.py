@@ -54,7 +54,7 @@ class Hybrid(Cancelling):
         super().__init__(floor_db)
         self._linear = Linear()
         self._aec3 = Aec3()
-        self._gate = Talking(mode=2, needed=3, window=5, hold=15, above_noise_db=3.0, quietest_dbfs=-62.0)
+        self._gate = Talking(mode=2, needed=3, window=5, hold=15, above_noise_db=3.0, quietest_dbfs=-62.0, below_heard_db=36.0)
         self._talking = Talking()
         self._talks = False
         self._last_left: NDArray[np.int16] | None = None
@@ -71,15 +71,15 @@ class Hybrid(Cancelling):
         self._linear.quiet()
         self._gate.rest()
         self._talking.rest()
-        self._talks, self._last_left, self._person = False, None, 1.0
+        self._talks, self._last_left, self._person = False, None, 0.0
 
     def work(self, microphone: NDArray[np.int16], reference: NDArray[np.int16]) -> Cleaned:
         """See `Cancelling`."""
         linear = self._linear.step(microphone, reference, talking=self._talks)
         self.drift, self.lag_s = self._linear.drift, self._linear.lag_s
         left, self._last_left = self._last_left, self._aec3.step(microphone, reference)
-        self._talks = self._talking.feed(self._last_left)
-        person = self._gate.feed(self._last_left)
+        self._talks = self._talking.feed(self._last_left, microphone)
+        person = (self._gate.feed(self._last_left, microphone) and self._linear.works) or self._talks
         if left is not None:  # the linear canceller is one frame late
             self._held.append((linear, left))
         if len(self._held) < LOOK_BACK_FRAMES:

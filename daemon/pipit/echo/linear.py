@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipit.core.drift import DriftLoop, movement
-from pipit.core.kalman import KalmanFilter
+from pipit.core.kalman import MOVING, STILL, KalmanFilter
 from pipit.core.pcm import HEARING_RATE_HZ
 from pipit.core.residual import ResidualSuppressor
 from pipit.echo.memory import Memory
@@ -68,9 +68,15 @@ class Linear:
         if memory.response.shape != self._filter.response.shape:
             return
         self._filter.know(memory.response)
-        self._loop.drift = memory.drift
+        self._filter.keep(STILL)
+        self._loop.know(memory.drift)
         self.lag_s = memory.lag_s
         self._known = True
+
+    @property
+    def works(self) -> bool:
+        """Whether the filter has learnt the room."""
+        return self._known
 
     def quiet(self) -> None:
         """Begin anew after a time without sound."""
@@ -107,6 +113,7 @@ class Linear:
         due = self._loop.pass_time(FRAME / HEARING_RATE_HZ, sounding=sounding and not talking)
         if due:
             self._loop.look(self._filter.response)
+            self._filter.keep(STILL if self._loop.settled else MOVING)
         self._since_search += sounding
         if self._since_search >= _SEARCH_FRAMES:
             self._since_search = 0
@@ -127,6 +134,7 @@ class Linear:
         if self._known and self._move(echo, heard):
             return
         if not talking:
+            self._doubt()
             self._find_delay()
 
     def _move(self, echo: NDArray[np.float32], heard: NDArray[np.float32]) -> bool:
@@ -140,6 +148,11 @@ class Linear:
         self._filter.shift(later)
         self._loop.interrupt()
         return True
+
+    def _doubt(self) -> None:
+        """Learn anew, from what is known: the room has changed."""
+        if self._known:
+            self._filter.know(self._filter.response)
 
     def _find_delay(self) -> None:
         """Look for the echo far from where the stamps put it: sound systems have buffers that they do not tell of."""
