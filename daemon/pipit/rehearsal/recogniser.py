@@ -19,6 +19,9 @@ RATE_HZ = 16000
 LONGEST_S = 15.0
 """No sentence of the grammar is longer; of longer sound the end is taken."""
 
+SHORTEST_S = 0.1
+"""No word is shorter, and the decoder fails when there is no whole frame."""
+
 _FRAME = RATE_HZ // 100
 _FOLDER = Path(__file__).parent
 _WAKE_WORD_REST = re.compile(r"^(_\w+|((hey|okay) )?(jarvis|alexa|computer|mycroft))\b ?")
@@ -74,8 +77,12 @@ class Recogniser:
     def hear(self, samples: NDArray[np.int16]) -> Heard:
         """Understand one utterance, shape (n,) at 16 kHz, the silence around it included."""
         tail = _sounding(samples[-round(LONGEST_S * RATE_HZ) :])
+        if len(tail) < SHORTEST_S * RATE_HZ:
+            return Heard("", 0.0)
+        # Equal sounds shall give equal words whatever was heard before: the front end forgets the noise that it has learnt, and the
+        # cepstral mean is taken over this utterance alone, which needs all of it at once.
+        self._decoder.reinit_feat()
         self._decoder.start_utt()
-        # The whole utterance at once: the cepstral mean is then its own and not earlier ones', so equal sounds give equal words.
         self._decoder.process_raw(tail.tobytes(), full_utt=True)
         self._decoder.end_utt()
         words = [segment for segment in self._decoder.seg() or () if not segment.word.startswith(("<", "[", "("))]
