@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pipit.core.options import option
 from pipit.errors import ConfigError
 from pipit.plugins import Choice
+from pipit.tools.settings import Settings as Tools
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,13 @@ class Selection:
     """What the section is about, for the owner."""
 
 
-SECTIONS: Mapping[str, Selection | type[Conversation | Sounds | Log]] = {
+SECTIONS: Mapping[str, Selection | type[Conversation | Tools | Sounds | Log]] = {
     "service": Selection("services", "provider", "openai", "The voice service: who listens once Pipit was called, and answers."),
     "audio": Selection("audio", "backend", "portaudio", "Microphone and loudspeaker."),
     "echo": Selection("echo", "engine", "off", "Echo cancelling: takes Pipit's own voice out of what the microphone hears."),
     "wake": Selection("wake", "engine", "openwakeword", "The wake word."),
     "conversation": Conversation,
+    "tools": Tools,
     "leds": Selection("leds", "driver", "gpio", "The lights."),
     "button": Selection(
         "buttons", "driver", "gpio", "The button: starts, interrupts and ends a conversation; held down, it mutes."
@@ -101,6 +103,7 @@ class Config:
     echo: Choice
     wake: Choice
     conversation: Conversation
+    tools: Tools
     leds: Choice
     button: Choice
     sounds: Sounds
