@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     **{folder: GROUND | {"dial", "fetch"} for folder in ("services", "tools")},
     "echo": GROUND | {"vad"},
     "plugins": GROUND,
-    "config": GROUND | {"plugins"},
+    "config": GROUND | {"plugins", "tools"},
     "cues": GROUND | CONTRACTS,
     "lamp": GROUND | CONTRACTS,
     "hearing": GROUND | CONTRACTS | {"vad"},
@@ -51,6 +51,7 @@ MAY_NAME_PLUGINS = {"cli", "demo"}
 
 LIBRARIES: dict[str, set[str]] = {
     "gpiozero": {"buttons", "leds", "pins"},
+    "mcp": {"tools"},
     "lgpio": {"pins"},
     "numpy": set(MAY_IMPORT),
     "onnxruntime": {"wake"},
@@ -70,6 +71,7 @@ LIBRARIES: dict[str, set[str]] = {
 IMPORTED_WHEN_CHOSEN = {
     "gpiozero",
     "lgpio",
+    "mcp",
     "onnxruntime",
     "openwakeword",
     "pocketsphinx",
