@@ -7,6 +7,7 @@ async with Client(server, "openai") as client:
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from types import TracebackType
@@ -21,13 +22,16 @@ from pipit.rehearsal import Rehearsal
 from tests import speech
 
 RATE_HZ = 24000
+PATIENCE_S = 10.0
 BLOCK = RATE_HZ // 10
 _AUDIO = {"openai": "input_audio_buffer.append", "assemblyai": "input.audio"}
 
 Event = dict[str, Any]
 
 
-def spoken(text: str, voice: str = "en-us", before_s: float = 0.3, after_s: float = 1.5, noise_dbfs: float = -55) -> NDArray[np.int16]:
+def spoken(
+    text: str, voice: str = "en-us", before_s: float = 0.3, after_s: float = 1.5, noise_dbfs: float = -55
+) -> NDArray[np.int16]:
     """Return somebody who says something in a room, at 24 kHz."""
     clip = speech.say(text, voice=voice, rate_hz=RATE_HZ)
     return speech.timeline([(before_s, clip)], before_s + len(clip) / RATE_HZ + after_s, RATE_HZ, noise_dbfs)
@@ -66,9 +70,11 @@ class Client:
 
         Raises:
             ConnectionClosed: there is none.
+            TimeoutError: none came for PATIENCE_S.
         """
         while True:
-            message = await self.socket.recv()
+            async with asyncio.timeout(PATIENCE_S):
+                message = await self.socket.recv()
             try:
                 event = json.loads(message)
             except ValueError:

@@ -42,7 +42,7 @@ async def test_who_stops_listening_leaves_no_process_behind() -> None:
     async with asyncio.timeout(20):
         stream = voice.speak(" ".join(skills.STORIES[0]), 24000)
         await anext(stream)
-        await stream.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()
     # A child that is still there, or a pipe left open, would be reported as a warning, which is an error here.
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -75,8 +76,8 @@ def chunk_bytes(seconds: float, rate_hz: int, *, odd: bool = False) -> tuple[int
 
 async def sound(
     sentence: str, sizes: Sequence[int], rate_hz: int, voice_name: str, speed: float = 1.0, volume: float = 100.0
-) -> AsyncIterator[bytes]:
-    """Yield a sentence as PCM16 in pieces of the given sizes in bytes, which repeat; the last is shorter.
+) -> AsyncGenerator[bytes, None]:
+    """Yield a sentence as PCM16 in pieces of the given sizes in bytes, which repeat; the last is shorter. To be closed.
 
     Args:
         sentence: what is said.
@@ -89,11 +90,12 @@ async def sound(
     words_per_minute = round(voice.WORDS_PER_MINUTE * speed)
     waiting = bytearray()
     turn = 0
-    async for pcm in voice.speak(sentence, rate_hz, voice.variant(voice_name), words_per_minute):
-        waiting += (np.frombuffer(pcm, "<i2") * (volume / 100)).astype("<i2").tobytes()
-        while len(waiting) >= (size := sizes[turn % len(sizes)]):
-            yield bytes(waiting[:size])
-            del waiting[:size]
-            turn += 1
+    async with aclosing(voice.speak(sentence, rate_hz, voice.variant(voice_name), words_per_minute)) as spoken:
+        async for pcm in spoken:
+            waiting += (np.frombuffer(pcm, "<i2") * (volume / 100)).astype("<i2").tobytes()
+            while len(waiting) >= (size := sizes[turn % len(sizes)]):
+                yield bytes(waiting[:size])
+                del waiting[:size]
+                turn += 1
     if waiting:
         yield bytes(waiting)

@@ -9,6 +9,7 @@ import itertools
 import json
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -251,7 +252,8 @@ class AssemblyAI:
             await self._send_frame(reply, bytes(2 * round(_FRAME_S * rate_hz)), rate_hz, began)
         for sentence in said.sentences:
             # The words' times are told before their sound, so the sound must be there first; that takes some 20 ms a sentence.
-            frames = [frame async for frame in sound(sentence, sizes, rate_hz, output["voice"], volume=output["volume"])]
+            async with aclosing(sound(sentence, sizes, rate_hz, output["voice"], volume=output["volume"])) as pieces:
+                frames = [frame async for frame in pieces]
             await self._send_words(reply, sentence, sum(map(len, frames)) / 2 / rate_hz)
             for frame in frames:
                 await self._send_frame(reply, frame, rate_hz, began)

@@ -9,6 +9,7 @@ import itertools
 import json
 import re
 from collections.abc import AsyncIterable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -336,14 +337,15 @@ class OpenAIRealtime:
             for delta in _incremental(sentence if not response.text else " " + sentence):
                 response.text += delta
                 await self._send("response.output_audio_transcript.delta", **response.place, delta=delta)
-            async for chunk in sound(sentence, sizes, rate_hz, voice_name, output["speed"]):
-                await self._pace(began, response.sent_s)
-                self._sounded = True
-                response.chunk = chunk
-                seconds = len(chunk) / 2 / rate_hz
-                response.sent_s += seconds
-                spoken.extend(seconds)
-                await self._send_chunk(response, seconds)
+            async with aclosing(sound(sentence, sizes, rate_hz, voice_name, output["speed"])) as chunks:
+                async for chunk in chunks:
+                    await self._pace(began, response.sent_s)
+                    self._sounded = True
+                    response.chunk = chunk
+                    seconds = len(chunk) / 2 / rate_hz
+                    response.sent_s += seconds
+                    spoken.extend(seconds)
+                    await self._send_chunk(response, seconds)
 
     async def _pace(self, began: float, sent_s: float) -> None:
         if self._wire.faults.flood:

@@ -6,7 +6,7 @@ import asyncio
 import http
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websockets
+from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from pipit.errors import ConfigError
@@ -189,7 +190,7 @@ class Rehearsal:
                 await self._serve_openai(connection, wire, request, say)
             else:
                 service = AssemblyAI(wire, self._agent, self._conduct, time.time, say)
-                await service.run(connection, authorised=self._authorised(request, connection.faults))
+                await service.run(_messages(connection), authorised=self._authorised(request, connection.faults))
         except Exception as mistake:
             self._mistakes.append(mistake)
             raise
@@ -208,7 +209,16 @@ class Rehearsal:
             await wire.close(4000, "invalid_request_error.beta_api_shape_disabled")
             return
         model = parse_qs(urlsplit(request.path).query).get("model", [DEFAULT_MODEL])[0]
-        await OpenAIRealtime(wire, self._agent, self._conduct, model, time.time(), say).run(connection)
+        await OpenAIRealtime(wire, self._agent, self._conduct, model, time.time(), say).run(_messages(connection))
+
+
+async def _messages(connection: ServerConnection) -> AsyncIterator[str | bytes]:
+    """Yield the client's messages until the connection is closed, in whatever way."""
+    try:
+        async for message in connection:
+            yield message
+    except ConnectionClosed:
+        return
 
 
 async def serve(host: str, port: int, misbehave: Misbehaviour | None, *, say: Say) -> None:

@@ -7,7 +7,7 @@ import shutil
 import struct
 import subprocess
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +37,10 @@ def variant(name: str) -> str:
     return _VARIANTS[sum(name.encode()) % len(_VARIANTS)]
 
 
-async def speak(sentence: str, rate_hz: int, voice: str = "en-gb", speed: int = WORDS_PER_MINUTE) -> AsyncIterator[bytes]:
+async def speak(sentence: str, rate_hz: int, voice: str = "en-gb", speed: int = WORDS_PER_MINUTE) -> AsyncGenerator[bytes, None]:
     """Yield a sentence as PCM16 mono in pieces of any size, the first a few ms after the call.
+
+    To be closed (`contextlib.aclosing`), because there is a process behind it.
 
     Args:
         sentence: what is said.
