@@ -38,13 +38,13 @@ def spoken(
 
 
 class Client:
-    """One connection to the rehearsal server."""
+    """One connection to a server, or to its address."""
 
-    def __init__(self, server: Rehearsal, protocol: str, query: str = "", **options: Any) -> None:
+    def __init__(self, server: Rehearsal | str, protocol: str, query: str = "", **options: Any) -> None:
         self.events: list[Event] = []
         self.strange: list[str | bytes] = []
         """Messages that were no JSON objects."""
-        self._url = server.url(protocol) + query
+        self._url = (server if isinstance(server, str) else server.url(protocol)) + query
         self._protocol = protocol
         self._options = {"compression": None, "max_size": None, **options}
         self._seen = 0

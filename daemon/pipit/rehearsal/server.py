@@ -144,6 +144,8 @@ class Rehearsal:
             await self._unless_closing(faults.connect_delay_s)
         if faults.stall_after_accept:
             await self._closing.wait()
+        if self._closing.is_set():
+            return connection.respond(http.HTTPStatus.SERVICE_UNAVAILABLE, "the rehearsal is over\n")
         if faults.refuse_upgrade is not None:
             return connection.respond(http.HTTPStatus(faults.refuse_upgrade), "misbehaving\n")
         protocol = PATHS.get(urlsplit(request.path).path)

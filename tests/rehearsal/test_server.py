@@ -1,0 +1,86 @@
+"""The server as `pipit rehearse` runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import pytest
+
+from pipit.errors import ConfigError
+from pipit.rehearsal import Misbehaviour, Rehearsal, serve
+from tests import speech
+from tests.rehearsal.client import Client, spoken
+
+pytestmark = pytest.mark.skipif(speech.missing_tools() is not None, reason=str(speech.missing_tools()))
+
+
+class Lines:
+    """Takes the lines; one can wait for one."""
+
+    def __init__(self) -> None:
+        self.all: list[str] = []
+        self._news = asyncio.Event()
+
+    def __call__(self, line: str) -> None:
+        self.all.append(line)
+        self._news.set()
+
+    async def until(self, start: str) -> str:
+        while True:
+            for line in self.all:
+                if line.startswith(start):
+                    return line
+            self._news.clear()
+            await self._news.wait()
+
+
+async def test_it_says_where_it_listens_and_what_happens() -> None:
+    lines = Lines()
+    async with asyncio.timeout(20):
+        running = asyncio.create_task(serve("127.0.0.1", 0, Misbehaviour(duplicate_events=True), say=lines))
+        url = (await lines.until("openai: ")).removeprefix("openai: ")
+        await lines.until("misbehaviour: duplicate_events")
+        assert any(line.startswith("assemblyai: ws://127.0.0.1:") and line.endswith("/v1/ws") for line in lines.all)
+        async with Client(url, "openai") as client:
+            await client.speak(spoken("what time is it"))
+            await client.until("response.done")
+        await lines.until("openai 1: closed with 1000")
+        assert "openai 1: opened" in lines.all
+        assert "openai 1: heard 'what time is it'" in lines.all
+        assert any(line.startswith("openai 1: says ") for line in lines.all)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+
+async def test_a_port_that_is_taken_is_told() -> None:
+    async with asyncio.timeout(20), Rehearsal() as server:
+        with pytest.raises(ConfigError, match=f"cannot listen at 127.0.0.1:{server.port}.*choose another"):
+            await serve("127.0.0.1", server.port, None, say=lambda line: None)
+
+
+async def test_without_pocketsphinx_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pocketsphinx", None)
+    async with asyncio.timeout(20):
+        with pytest.raises(ConfigError, match="rehearsal"):
+            await Rehearsal().__aenter__()
+
+
+async def test_what_is_not_recorded_is_not_kept() -> None:
+    async with asyncio.timeout(20), Rehearsal(record=False) as server:
+        async with Client(server, "openai") as client:
+            await client.speak(spoken("what time is it"))
+            await client.until("response.done")
+            [session] = server.sessions
+        assert (session.messages, session.events, bytes(session.received)) == ([], [], b"")
+    assert server.sessions == []
+
+
+async def test_ending_it_closes_open_sessions() -> None:
+    async with asyncio.timeout(20):
+        async with Rehearsal() as server:
+            client = await Client(server, "openai").__aenter__()
+            await client.until("session.created")
+        assert (await client.until_closed())[0] == 1001
+    assert server.sessions[0].closed == (1001, "")
