@@ -321,6 +321,19 @@ async def test_a_typed_question_is_answered_in_writing(server: Rehearsal) -> Non
         assert "".join(event["delta"] for event in client.of("response.output_text.delta")) == "It is eight oh five."
 
 
+async def test_a_recorded_question_is_answered(server: Rehearsal) -> None:
+    async with Client(server, "openai") as client:
+        recording = {"type": "input_audio", "audio": base64.b64encode(QUESTION.tobytes()).decode()}
+        note = {"type": "input_text", "text": "A recording:"}
+        await client.send("conversation.item.create", item={"type": "message", "role": "user", "content": [note, recording]})
+        await client.send("response.create")
+        done = await client.until("response.done")
+        assert done["response"]["output"][0]["content"][0]["transcript"] == "It is eight oh five."
+        two = {"type": "message", "role": "user", "content": [recording, recording]}
+        await client.send("conversation.item.create", item=two, event_id="two")
+        assert (await client.until("error"))["error"]["event_id"] == "two"
+
+
 async def test_items_are_created_in_order_retrieved_and_deleted(server: Rehearsal) -> None:
     async with Client(server, "openai") as client:
         for name, after in [("b", None), ("a", "root"), ("c", "b")]:

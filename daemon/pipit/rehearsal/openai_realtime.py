@@ -168,7 +168,10 @@ class OpenAIRealtime:
     async def _on_conversation_item_create(self, event: Mapping[str, Any]) -> None:
         item = {"object": "realtime.item", "status": "completed", **event["item"]}
         item.setdefault("id", self._id("item"))
-        sounds = [_decode(part["audio"], "item.content") for part in item.get("content", ()) if part["type"] == "input_audio"]
+        sound_parts = [part for part in item.get("content", ()) if part["type"] == "input_audio"]
+        if len(sound_parts) > 1:
+            raise Refused("value", "item.content", "The rehearsal takes one input_audio in an item.")
+        sounds = [_decode(part["audio"], "item.content") for part in sound_parts]
         previous = self._conversation.add(item, event.get("previous_item_id"))
         if item["type"] == "function_call_output" or item.get("role") == "user":
             self._unanswered = item["id"]
@@ -237,14 +240,15 @@ class OpenAIRealtime:
 
     async def _transcribe(self, item: dict[str, Any], utterance: Utterance) -> None:
         text = await self._agent.understand(utterance)
-        item["content"][0]["transcript"] = text
+        index = next(place for place, part in enumerate(item["content"]) if part["type"] == "input_audio")
+        item["content"][index]["transcript"] = text
         if text:
             self._wire.session.heard.append(text)
         self._say(f"heard {text!r}")
         settings = self._session["audio"]["input"]["transcription"]
         if settings is None:
             return
-        kind, place = "conversation.item.input_audio_transcription", {"item_id": item["id"], "content_index": 0}
+        kind, place = "conversation.item.input_audio_transcription", {"item_id": item["id"], "content_index": index}
         whole = settings.get("model") == "whisper-1"
         for delta in [text] * bool(text) if whole else _incremental(text):
             await self._send(f"{kind}.delta", **place, delta=delta)
