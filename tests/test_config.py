@@ -801,3 +801,59 @@ def test_loading_imports_only_what_is_chosen(write: Any) -> None:
     folders = {section.folder for section in SELECTIONS.values()}
     candidates = {f"pipit.{f}.{m}" for f in folders for m in [p.name.replace("-", "_") for p in plugins.every(f)]}
     assert imported & candidates == {"pipit.audio.file", "pipit.wake.off", "pipit.leds.off", "pipit.buttons.off", "pipit.echo.off"}
+
+
+# -- a section that may be a list ------------------------------------------------------------------------------------------------
+
+TWO = """\
+service:
+- provider: realtime
+  url: ws://127.0.0.1:1/a
+- provider: realtime
+  url: ws://127.0.0.1:1/b
+  voice: alloy
+"""
+
+
+def test_services_may_be_a_list(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(TWO)
+    loaded = config.load(path)
+    assert loaded.service.settings.url == "ws://127.0.0.1:1/a"
+    (second,) = loaded.service.alternatives
+    assert (second.name, second.settings.voice) == ("realtime", "alloy")
+    assert second.locate("service.voice: no") == f"{path}:6: service.voice: no"
+    printed = nodes.compose(config.masked(loaded), "printed")
+    assert [entry["url"] for entry in tree(printed)["service"]] == ["ws://127.0.0.1:1/a", "ws://127.0.0.1:1/b"]
+
+
+def test_the_schema_allows_a_list_of_services(validator: jsonschema.Draft202012Validator) -> None:
+    assert validator.is_valid(tree(nodes.compose(TWO, "text")))
+    assert not validator.is_valid({"service": []})
+    assert not validator.is_valid({"service": [{"provider": "nobody"}]})
+    assert not validator.is_valid({"service": [{"provider": "openai", "modle": "x"}]})
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("service: []", "1: service: an empty list; name at least one"),
+        ("service: [{provider: realtime}, {provider: nobody}]", '1: service[1].provider: "nobody" is not one of'),
+        ("service:\n- provider: realtime\n  modle: x", '3: service[0].modle: unknown key; did you mean "model"?'),
+        ("service: [realtime]", '1: service[0]: expected a section, found the text "realtime"; write'),
+        ("leds: [{driver: off}]", "1: leds: expected a section, found a list"),
+    ],
+)
+def test_what_is_wrong_in_a_list_of_services(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        config.load(path)
+    assert any(line.startswith(f"{path}:{problem}") for line in caught.value.problems), caught.value.problems
+
+
+def test_an_override_does_not_reach_into_a_list(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(TWO)
+    with pytest.raises(ConfigError, match=r"--set service\.voice: service is not a section"):
+        config.load(path, ["service.voice=x"])

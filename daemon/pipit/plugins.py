@@ -32,6 +32,8 @@ class Choice:
     """An instance of the plug-in's `Settings`."""
     where: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     """Path of an option -> "FILE:LINE"; under "" what to put in front of a problem that begins with no such path."""
+    alternatives: tuple[Choice, ...] = ()
+    """What takes over where this one fails, in this order; only where the section may be a list."""
 
     def locate(self, problem: str) -> str:
         """Put "FILE:LINE: " in front of "PATH: what is wrong": that of the nearest thing that stands in the file.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from yaml.nodes import MappingNode, Node, ScalarNode
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from pipit import plugins
 from pipit.config.kinds import Entry, entries
@@ -87,10 +88,23 @@ class _Loading:
 
     def _section(self, name: str, at: Node, node: Node) -> Any:
         section = SECTIONS[name]
+        if isinstance(section, Selection) and section.many and isinstance(node, SequenceNode):
+            return self._choices(name, section, node)
         if isinstance(section, Selection):
             return self._choice(name, section, at, node)
         pairs = self.reader.pairs(node, name)
         return WRONG if pairs is None else self.reader.settings(section, at, pairs, name)
+
+    def _choices(self, name: str, section: Selection, node: SequenceNode) -> Any:
+        """Read a list of choices: the first, with the others as its alternatives."""
+        if not node.value:
+            return self.reader.report(node, name, "an empty list; name at least one")
+        for index, item in enumerate(node.value):
+            self.reader.where[f"{name}[{index}]"] = self.reader.locate(item)
+        made = [self._choice(f"{name}[{index}]", section, item, item) for index, item in enumerate(node.value)]
+        if WRONG in made:
+            return WRONG
+        return dataclasses.replace(made[0], alternatives=tuple(made[1:]))
 
     def _choice(self, name: str, section: Selection, at: Node, node: Node) -> Any:
         if isinstance(node, ScalarNode) and not is_null(node):
@@ -100,7 +114,7 @@ class _Loading:
         plugin = None if pairs is None else self._plugin(name, section, pairs)
         if pairs is None or plugin is None:
             return WRONG
-        if plugin.name != self._written[name] and self._is_overridden(pairs[section.key][0]):
+        if plugin.name != self._written.get(name, plugin.name) and self._is_overridden(pairs[section.key][0]):
             pairs = self._shared(section, plugin, self._written[name], pairs)
         pairs = self._without_strays(name, section, plugin, pairs)
         settings = self.reader.settings(plugin.settings, at, pairs, name, beside=(section.key,))
@@ -108,8 +122,10 @@ class _Loading:
 
     def _places(self, section: str) -> dict[str, str]:
         """Return where the options of a section are; under "" what to put before a problem that names none of them."""
-        inside = {path: where for path, where in self.reader.where.items() if re.match(rf"{section}(?![^.[])", path)}
+        inside = {path: where for path, where in self.reader.where.items() if re.match(rf"{re.escape(section)}(?![^.[])", path)}
         place = inside.setdefault(section, self._file)
+        plain = section.partition("[")[0]  # a part's problems do not know that it is one of a list
+        inside = {plain + path.removeprefix(section): where for path, where in inside.items()}
         return {**inside, "": f"{place}: {section}"}
 
     def _plugin(self, name: str, section: Selection, pairs: Pairs) -> Plugin | None:

@@ -42,7 +42,8 @@ def _tree(config: Config) -> dict[str, Any]:
     for name, section in SECTIONS.items():
         value = getattr(config, name)
         if isinstance(section, Selection):
-            result[name] = {section.key: value.name, **data(value.settings)}
+            made = [{section.key: one.name, **data(one.settings)} for one in (value, *value.alternatives)]
+            result[name] = made if value.alternatives else made[0]
         else:
             result[name] = data(value)
     return result

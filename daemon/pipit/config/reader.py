@@ -51,10 +51,11 @@ class Reader:
         """Note a problem; returns what stands for the value."""
         mark = node.start_mark
         named = f"{path}: " if path and mark.name != f"--set {path}" else ""
-        self._problems.append((mark.name != self._file, mark.line, f"{self._locate(node)}: {named}{problem}"))
+        self._problems.append((mark.name != self._file, mark.line, f"{self.locate(node)}: {named}{problem}"))
         return WRONG
 
-    def _locate(self, node: Node) -> str:
+    def locate(self, node: Node) -> str:
+        """Return where a node stands, for messages."""
         mark = node.start_mark
         return f"{mark.name}:{mark.line + 1}" if mark.name == self._file else str(mark.name)
 
@@ -75,7 +76,7 @@ class Reader:
                 self.report(key, join(path, name), f"written twice, first on line {first}; keep one of them")
             else:
                 result[name] = (key, value)
-                self.where[join(path, name)] = self._locate(key)
+                self.where[join(path, name)] = self.locate(key)
         return result
 
     def settings(self, cls: type[Any], at: Node, pairs: Pairs, path: str, *, beside: Sequence[str] = ()) -> Any:
@@ -140,7 +141,7 @@ class Reader:
         return self.report(node, path, f"expected {expected(kind, option)}, found {found(node)}")
 
     def _items(self, node: SequenceNode, kind: Kind, option: Option, path: str) -> Any:
-        self.where |= {f"{path}[{index}]": self._locate(child) for index, child in enumerate(node.value)}
+        self.where |= {f"{path}[{index}]": self.locate(child) for index, child in enumerate(node.value)}
         values = [self.value(child, kind, option, f"{path}[{index}]") for index, child in enumerate(node.value)]
         return WRONG if WRONG in values else tuple(values)
 

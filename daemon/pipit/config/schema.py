@@ -21,21 +21,29 @@ def schema() -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Configuration of Pipit",
         "type": "object",
-        "properties": {name: _section(section) for name, section in SECTIONS.items()},
+        "properties": {name: _section(name, section) for name, section in SECTIONS.items()},
         "required": [name for name, section in SECTIONS.items() if _is_required(section)],
         "additionalProperties": False,
+        "$defs": {name: _choice(section) for name, section in SECTIONS.items() if isinstance(section, Selection) and section.many},
     }
 
 
-def _section(section: Selection | type[Any]) -> Schema:
+def _section(name: str, section: Selection | type[Any]) -> Schema:
     if not isinstance(section, Selection):
         return {"description": section.__doc__, **_settings(section)}
+    if not section.many:
+        return {"description": section.doc, **_choice(section)}
+    one = {"$ref": f"#/$defs/{name}"}
+    many = {"type": "array", "items": one, "minItems": 1}
+    # An editor that shows one reason shows that of the branch whose type fits.
+    return {"description": section.doc, "if": {"type": "array"}, "then": many, "else": one}
+
+
+def _choice(section: Selection) -> Schema:
     known = plugins.every(section.folder)
-    chooser = {"enum": [plugin.name for plugin in known], "default": section.default}
     return {
-        "description": section.doc,
         "type": ["object", "null"],
-        "properties": {section.key: chooser},
+        "properties": {section.key: {"enum": [plugin.name for plugin in known], "default": section.default}},
         "allOf": [{"if": _is_chosen(section, plugin), "then": _settings(plugin.settings, section.key)} for plugin in known],
     }
 

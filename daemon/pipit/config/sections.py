@@ -22,9 +22,17 @@ class Conversation:
     utterance_s: float = option(60, "Longest thing you may say in one go; then it is answered.", unit="s", minimum=5, maximum=600)
     answer_s: float = option(30, "How long the service may take to begin its reply.", unit="s", minimum=5, maximum=300)
     reply_s: float = option(600, "Longest reply; then Pipit listens again.", unit="s", minimum=10, maximum=3600)
+    minutes_a_day: float | None = option(
+        None,
+        "Longest time that conversations may take in a day altogether. Announced a minute before; then Pipit answers no more until "
+        "midnight.",
+        unit="min",
+        minimum=1,
+        maximum=1440,
+    )
     max_minutes: float = option(
         15,
-        "Longest conversation, since services charge by the minute and end long sessions themselves; a reply is never cut by it.",
+        "Longest conversation, since services charge by the minute; announced a minute before, and a reply is never cut by it.",
         unit="min",
         minimum=1,
         maximum=120,
@@ -75,10 +83,19 @@ class Selection:
     default: str
     doc: str
     """What the section is about, for the owner."""
+    many: bool = False
+    """The section may be a list: the first that works is used."""
 
 
 SECTIONS: Mapping[str, Selection | type[Conversation | Tools | Sounds | Log]] = {
-    "service": Selection("services", "provider", "openai", "The voice service: who listens once Pipit was called, and answers."),
+    "service": Selection(
+        "services",
+        "provider",
+        "openai",
+        "The voice service: who listens once Pipit was called, and answers. May be a list of such sections: where one cannot be "
+        "reached or refuses, the next takes over, with what you have just said.",
+        many=True,
+    ),
     "audio": Selection("audio", "backend", "portaudio", "Microphone and loudspeaker."),
     "echo": Selection("echo", "engine", "off", "Echo cancelling: takes Pipit's own voice out of what the microphone hears."),
     "wake": Selection("wake", "engine", "openwakeword", "The wake word."),
