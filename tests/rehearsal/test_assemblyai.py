@@ -274,7 +274,27 @@ async def test_a_wrong_later_update_is_not(server: Rehearsal) -> None:
         assert (await client.until("session.updated"))["config"]["system_prompt"] == "Be brief."
 
 
-async def test_a_session_cannot_be_resumed(server: Rehearsal) -> None:
+async def test_a_lost_session_can_be_resumed_for_a_while_and_once() -> None:
+    conduct = Conduct(resume_s=20)
+    async with asyncio.timeout(20), Rehearsal(misbehave=Misbehaviour(drop_mid_reply=True, sessions=1), conduct=conduct) as server:
+        async with Client(server, "assemblyai") as client:
+            ready = await begin(client, greeting="One two three four five.", output={"voice": "jane"})
+            await client.until_closed()
+        async with Client(server, "assemblyai") as client:
+            await client.send("session.resume", session_id=ready["session_id"])
+            again = await client.until("session.ready")
+            assert again["session_id"] == ready["session_id"]
+            assert again["config"]["output"]["voice"] == "jane"
+            await client.speak(QUESTION[: RATE_HZ // 2])
+            await client.send("session.end")
+            await client.until("session.ended")
+            assert client.of("reply.started") == [], "no second greeting"
+        async with Client(server, "assemblyai") as client:
+            await client.send("session.resume", session_id=ready["session_id"])
+            assert (await client.until("session.error"))["code"] == "session_not_found"
+
+
+async def test_a_session_that_ended_cannot_be_resumed(server: Rehearsal) -> None:
     async with Client(server, "assemblyai") as client:
         await client.send("session.resume", session_id="s_1")
         assert (await client.until("session.error"))["code"] == "session_not_found"

@@ -38,6 +38,9 @@ class Conduct:
     """OpenAI: how much faster than real time a reply is sent."""
     lead_silence_s: float = 0.3
     """AssemblyAI: silence at the start of each reply's sound."""
+    resume_s: float = 0.0
+    """AssemblyAI: a session whose connection was lost can be resumed for so long. The documentation says 30 s; the service has been
+    seen to refuse always."""
     audio_rate_limit: float = 4.0
     """AssemblyAI: how much faster than real time sound may arrive in the long run; what exceeds it is discarded."""
 

@@ -28,6 +28,15 @@ _RATE_ALLOWANCE_S = 3.0
 _SESSION_S = 3600
 
 
+@dataclass(frozen=True)
+class Lost:
+    """A session whose connection ended without a goodbye."""
+
+    config: Mapping[str, Any]
+    at: float
+    """When, in seconds of the event loop's clock."""
+
+
 @dataclass(eq=False)
 class _Reply:
     """One reply while it is being spoken."""
@@ -55,14 +64,19 @@ class AssemblyAI:
         wire: where events go.
         agent: who hears and answers.
         conduct: how the service behaves.
+        lost: sessions that can be resumed, by id; shared by all sessions of a server.
         wall: the wall clock, seconds since 1970, for the time stamps.
         say: takes a line for the person who watches.
     """
 
-    def __init__(self, wire: Wire, agent: Agent, conduct: Conduct, wall: Callable[[], float], say: Say) -> None:
+    def __init__(
+        self, wire: Wire, agent: Agent, conduct: Conduct, lost: dict[str, Lost], wall: Callable[[], float], say: Say
+    ) -> None:
         self._wire = wire
         self._agent = agent
         self._conduct = conduct
+        self._lost = lost
+        self._session_id = ""
         self._wall = wall
         self._say = say
         self._ids = itertools.count(1)
@@ -91,6 +105,8 @@ class AssemblyAI:
                 raise Left
         except* Left:
             pass
+        if self._session_id:
+            self._lost[self._session_id] = Lost(self._config, asyncio.get_running_loop().time())
 
     # -- what the client says ------------------------------------------------------------------------------------------------------
 
@@ -116,28 +132,38 @@ class AssemblyAI:
             self._ear.detect(turn_detection(self._config))
             await self._send("session.updated", config=self._config)
         elif await self._wire.ready():
-            await self._begin()
+            await self._send("session.updated", config=self._config)
+            await self._begin(self._id("s"))
+            if greeting := self._config.get("greeting"):
+                await self._begin_reply(skills.Reply("greeting", (greeting,)))
 
-    async def _begin(self) -> None:
+    async def _begin(self, session_id: str) -> None:
+        self._session_id = session_id
         self._ear = Ear(self._config["input"]["format"]["sample_rate"], turn_detection(self._config))
         self._ready_at = asyncio.get_running_loop().time()
-        await self._send("session.updated", config=self._config)
         await self._send(
             "session.ready",
-            session_id=self._id("s"),
+            session_id=session_id,
             expires_at=self._wall() + _SESSION_S,
             resume_token=self._id("rt"),
             config=self._config,
         )
-        if greeting := self._config.get("greeting"):
-            await self._begin_reply(skills.Reply("greeting", (greeting,)))
 
     async def _on_session_resume(self, event: Mapping[str, Any]) -> None:
+        if self._ear is not None:
+            raise Refused("value", "type", "session.resume must be the first message", "invalid_format")
+        lost = self._lost.pop(event["session_id"], None)
+        if lost is not None and asyncio.get_running_loop().time() - lost.at < self._conduct.resume_s:
+            self._config = dict(lost.config)
+            if await self._wire.ready():
+                await self._begin(event["session_id"])
+            return
         message = f"session {event['session_id']!r} does not exist or has ended"
         await self._error(Refused("value", "session_id", message, "session_not_found"))
         await self._wire.close(1008, "session_not_found")
 
     async def _on_session_end(self, event: Mapping[str, Any]) -> None:
+        self._session_id = ""  # nothing to resume
         seconds = asyncio.get_running_loop().time() - self._opened_at
         await self._send("session.ended", session_duration_seconds=seconds, audio_duration_seconds=None)
         await self._wire.close(1000)
@@ -339,7 +365,7 @@ class AssemblyAI:
         return {"type": kind, "timestamp": self._wall(), **fields}
 
     def _id(self, kind: str) -> str:
-        return f"{kind}_{next(self._ids):06}"
+        return f"{kind}_{self._wire.session.number}_{next(self._ids):06}"
 
 
 def _parse(message: str | bytes) -> dict[str, Any]:

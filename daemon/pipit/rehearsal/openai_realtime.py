@@ -458,7 +458,7 @@ class OpenAIRealtime:
         return {"type": kind, "event_id": self._id("event"), **fields}
 
     def _id(self, kind: str) -> str:
-        return f"{kind}_{next(self._ids):06}"
+        return f"{kind}_{self._wire.session.number}_{next(self._ids):06}"
 
 
 def _parse(message: str | bytes) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from websockets.http11 import Request, Response
 from pipit.errors import ConfigError
 from pipit.rehearsal import voice
 from pipit.rehearsal.agent import Agent, Conduct, Say
-from pipit.rehearsal.assemblyai import AssemblyAI
+from pipit.rehearsal.assemblyai import AssemblyAI, Lost
 from pipit.rehearsal.misbehaviour import Misbehaviour
 from pipit.rehearsal.openai_realtime import OpenAIRealtime
 from pipit.rehearsal.recogniser import Recogniser
@@ -89,6 +89,7 @@ class Rehearsal:
         self._say = say
         self._record = record
         self._mistakes: list[Exception] = []
+        self._lost: dict[str, Lost] = {}
 
     def url(self, provider: str) -> str:
         """Return the address for "openai" or "assemblyai"."""
@@ -179,7 +180,7 @@ class Rehearsal:
         assert isinstance(connection, _Connection)
         assert request is not None
         address = urlsplit(request.path)
-        session = Session(PATHS[address.path], asyncio.get_running_loop().time(), self._record)
+        session = Session(PATHS[address.path], connection.number, asyncio.get_running_loop().time(), self._record)
         self.sessions.append(session)
 
         def say(line: str) -> None:
@@ -191,7 +192,7 @@ class Rehearsal:
             if session.protocol == "openai":
                 await self._serve_openai(connection, wire, request, say)
             else:
-                service = AssemblyAI(wire, self._agent, self._conduct, time.time, say)
+                service = AssemblyAI(wire, self._agent, self._conduct, self._lost, time.time, say)
                 await service.run(_messages(connection), authorised=self._authorised(request, connection.faults))
         except Exception as mistake:
             self._mistakes.append(mistake)

@@ -44,6 +44,8 @@ class Session:
 
     protocol: str
     """"openai" or "assemblyai"."""
+    number: int
+    """Of the connection, from 1; part of all ids, so that no two sessions use the same."""
     opened_at: float
     record: bool = True
     """Keep sound and messages: not in a server that runs for days."""
