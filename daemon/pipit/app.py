@@ -8,12 +8,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from datetime import date, datetime
 from typing import Any
 
 from pipit import plugins
 from pipit.audio.mixer import Mixer
 from pipit.conductor import Conductor
-from pipit.config import Config
+from pipit.config import Choice, Config, Conversation
 from pipit.core import events
 from pipit.core.gestures import Gestures
 from pipit.core.machine import ONE_QUESTION, TRANSITIONS, Limits, Machine, State
@@ -21,8 +22,13 @@ from pipit.cues import Cues
 from pipit.errors import ConfigError
 from pipit.hearing import Hearing
 from pipit.lamp import Lamp
+from pipit.services.durable import Caps, Durable, Provider
+from pipit.system import state as kept
+from pipit.system import usage
 from pipit.system.journal import recorder
 from pipit.system.notify import Pulse, Vitals, keep_fed, notifier
+from pipit.tools import Controls
+from pipit.tools.toolbox import make
 
 _SWITCH_S = 0.0005
 """Longest time a thread keeps the interpreter lock while an audio callback waits for it. The default of 5 ms makes callbacks of
@@ -59,7 +65,7 @@ async def run(config: Config) -> None:
     def failed_elsewhere(error: BaseException) -> None:
         loop.call_soon_threadsafe(failed, error)
 
-    open_session = plugins.build("services", config.service)
+    openers = _openers(config)
     device = plugins.build("audio", config.audio)
     engine = plugins.build("wake", config.wake)
     canceller = plugins.build("echo", config.echo)
@@ -68,7 +74,7 @@ async def run(config: Config) -> None:
 
     talk = config.conversation
     limits = Limits(
-        connect_s=config.service.settings.connect_s + _LAST_RESORT_S,
+        connect_s=sum(choice.settings.connect_s for choice in _services(config)) + _LAST_RESORT_S,
         idle_s=talk.idle_s,
         utterance_s=talk.utterance_s,
         answer_s=talk.answer_s,
@@ -83,14 +89,27 @@ async def run(config: Config) -> None:
     hearing = Hearing(device, engine, canceller, post, failed_elsewhere)
     lamp = Lamp(board, lambda: _level(machine.state, hearing.level_dbfs, device.mixer.level_dbfs), clock, record)
     notify = notifier()
+    cues = _cues(device.mixer, config)
+
+    def ring(label: str) -> None:
+        cues.play("timer")
+        record("timer", f"a timer rings: {label or 'without a name'}")
+
+    def complain(text: str) -> None:
+        record("tools", text, level="warning")
+
+    mixer = device.mixer
+    controls = Controls(lambda: mixer.volume, mixer.set_volume, ring, lambda: datetime.now().astimezone())
+    tools = make(config.tools, controls, complain)
     conductor = Conductor(
         machine,
         Gestures(config.button.settings.hold_s, config.button.settings.bounce_s),
         device,
         hearing,
         lamp,
-        _cues(device.mixer, config),
-        open_session,
+        cues,
+        Durable(openers, tools.declarations, _caps(talk, complain)),
+        tools,
         notify,
         record,
         failed,
@@ -117,6 +136,7 @@ async def run(config: Config) -> None:
             for task in background:
                 task.cancel()
     finally:
+        await tools.close()
         button.close()
         hearing.stop()
         device.close()
@@ -140,7 +160,8 @@ def check(config: Config) -> None:
         else:
             getattr(made, "close", lambda: None)()
 
-    attempt(lambda: plugins.build("services", config.service))
+    attempt(lambda: _openers(config))
+    attempt(lambda: make(config.tools, Controls(lambda: 0.0, lambda _: None, lambda _: None, datetime.now), lambda _: None))
     attempt(lambda: plugins.build("audio", config.audio))
     attempt(lambda: plugins.build("echo", config.echo))
     attempt(lambda: plugins.build("wake", config.wake))
@@ -149,8 +170,39 @@ def check(config: Config) -> None:
         raise ConfigError(*problems)
 
 
+def _services(config: Config) -> tuple[Choice, ...]:
+    return (config.service, *config.service.alternatives)
+
+
+def _openers(config: Config) -> list[Provider]:
+    """Make the services, in the order of preference; raises the problems of all of them together."""
+    made, problems = [], list[str]()
+    for choice in _services(config):
+        try:
+            made.append(Provider(choice.name, plugins.build("services", choice)))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(*problems)
+    return made
+
+
+def _caps(talk: Conversation, complain: Callable[[str], None]) -> Caps:
+    """Return what limits conversations."""
+    if talk.minutes_a_day is None:
+        return Caps(talk.max_minutes * 60)
+    allowance = usage.load(kept.folder(), talk.minutes_a_day * 60)
+
+    def spent() -> None:
+        if (problem := usage.save(kept.folder(), allowance)) is not None:
+            complain(problem)
+
+    return Caps(talk.max_minutes * 60, allowance, lambda: date.today().isoformat(), spent)
+
+
 def _cues(mixer: Mixer, config: Config) -> Cues:
-    return Cues(mixer, {"wake": config.sounds.wake, "done": config.sounds.done, "error": config.sounds.error})
+    sounds = config.sounds
+    return Cues(mixer, {"wake": sounds.wake, "done": sounds.done, "error": sounds.error, "timer": sounds.timer})
 
 
 async def _first(stopped: asyncio.Event, crashed: asyncio.Future[None]) -> None:

@@ -26,6 +26,7 @@ from pipit.lamp import Lamp
 from pipit.services import Session
 from pipit.system import Record
 from pipit.system.notify import Notifier
+from pipit.tools import Runner
 
 _SUPERVISE_S = 0.25
 """How often the streams are looked at: a dead one is noticed within this and the device's own limit of 0.5 s."""
@@ -57,6 +58,7 @@ class Conductor:
         lamp: Lamp,
         cues: Cues,
         open_session: Callable[[], Session],
+        tools: Runner,
         notify: Notifier,
         record: Record,
         failed: Callable[[BaseException], None],
@@ -74,6 +76,7 @@ class Conductor:
         self._lamp = lamp
         self._cues = cues
         self._open_session = open_session
+        self._tools = tools
         self._notify = notify
         self._record = record
         self._failed = failed
@@ -205,6 +208,7 @@ class Conductor:
         self._conversations += 1
         self._conversation = Conversation(
             self._open_session(),
+            self._tools,
             self._device,
             self._hearing,
             self.feed,

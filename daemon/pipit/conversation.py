@@ -23,6 +23,7 @@ from pipit.core.machine import Uplink
 from pipit.core.pcm import HEARING_RATE_HZ, Joiner, Resampler
 from pipit.hearing import FRAME, Hearing
 from pipit.system import Record
+from pipit.tools import Runner
 
 CHUNK = 2 * FRAME
 """Samples at 16 kHz in one message upwards: 40 ms, half the messages of a 20 ms block for 10 ms of delay on average."""
@@ -87,6 +88,7 @@ class Conversation:
 
     Args:
         session: a session that has not been opened yet.
+        tools: runs what the agent asks for.
         device: the loudspeaker.
         hearing: the microphone.
         post: takes events for the machine; called on the loop.
@@ -101,6 +103,7 @@ class Conversation:
     def __init__(
         self,
         session: services.Session,
+        tools: Runner,
         device: Device,
         hearing: Hearing,
         post: Callable[[events.Event], None],
@@ -115,6 +118,10 @@ class Conversation:
         self.uplink = Uplink.CLOSED
         """What the service may hear now. Set by the conductor with the state."""
         self._session = session
+        self._tools = tools
+        self._calls: dict[str, asyncio.Task[None]] = {}
+        self._answer_due = False  # a tool has answered, and the agent has not spoken about it yet
+        self._leaving = False  # the agent was asked to end the conversation
         self._device = device
         self._mixer = device.mixer
         self._hearing = hearing
@@ -155,7 +162,6 @@ class Conversation:
             loop.call_soon_threadsafe(self._fresh.set)
 
         self._hearing.on_frame = tell
-        self._spawn(self._play())
         try:
             async for event in self._session.events():
                 if self._over:
@@ -178,6 +184,7 @@ class Conversation:
             wake: the wake word that did it, if one did: what was said since is sent.
         """
         live = self._live()
+        self._answer_due = False
         if not live:
             self._unwanted = True
             self._spawn(self._session.interrupt(None, 0, by_service=False))
@@ -278,6 +285,7 @@ class Conversation:
                 self._record("session", f"session {name or 'opened'}", session=name or self._number)
                 self._post(events.SessionReady())
                 self._spawn(self._send())
+                self._spawn(self._play())
             case services.UserStarted():
                 self._user_started()
                 self._post(events.UserStarted())
@@ -296,11 +304,13 @@ class Conversation:
                 self._record("said", text, level="debug", text=text, turn=self._turn.number)
             case services.ReplyDone():
                 self._done(event)
-            case services.ToolCall(call=call, name=name):
-                self._record(
-                    "tool", f"the agent asked for the tool {name!r}, which this device does not have", level="warning", tool=name
-                )
-                self._spawn(self._session.tool_result(call, '{"error": "this device has no such tool"}', is_error=True))
+            case services.ToolCall(call=call) if call not in self._calls:
+                self._calls[call] = self._spawn(self._run_tool(event))
+            case services.ToolCancelled(call=call):
+                if (task := self._calls.pop(call, None)) is not None:
+                    task.cancel()
+            case services.Notice(topic=topic, text=text, warning=warning):
+                self._record(topic, text, level="warning" if warning else "info")
             case services.Expiring(in_s=in_s):
                 self._record("expiring", f"the service ends this session in {in_s:.0f} s", in_s=in_s)
             case services.Ended(reason=reason):
@@ -311,7 +321,7 @@ class Conversation:
                 self._over = True
                 self._post(events.SessionFailed(reason, retryable=kind == "retryable"))
             case _:
-                pass  # partial transcripts and cancelled tools: nothing is shown of them yet
+                pass  # partial transcripts: nothing is shown of them yet
 
     async def _ended(self) -> None:
         """The service closed in good order: let the person hear the end of what it said."""
@@ -337,6 +347,7 @@ class Conversation:
                 self._spawn(self._session.interrupt(name, 0, by_service=False))
                 return None
             reply = self._replies[name] = _Reply(name)
+            self._answer_due = False
             self._turn.reply_started = self._turn.reply_started or self._clock()
             self._post(events.ReplyExpected())
             reply.follower = self._spawn(self._follow(reply))
@@ -355,6 +366,19 @@ class Conversation:
         reply.queued += len(samples)
         self._down.append((reply, samples))
         self._arrived.set()
+
+    async def _run_tool(self, call: services.ToolCall) -> None:
+        began = self._clock()
+        outcome = await self._tools.run(call.name, call.arguments)
+        took_ms = round((self._clock() - began) * 1000)
+        text = f"tool {call.name}: {'failed' if outcome.is_error else 'done'} in {took_ms} ms"
+        level = "warning" if outcome.is_error else "info"
+        self._record("tool", text, level=level, tool=call.name, took_ms=took_ms, turn=self._turn.number)
+        self._record("tool_result", outcome.result, level="debug", tool=call.name)
+        del self._calls[call.call]
+        self._answer_due = True
+        self._leaving = self._leaving or outcome.ends_conversation
+        await self._session.tool_result(call.call, outcome.result, is_error=outcome.is_error)
 
     async def _play(self) -> None:
         """Move sound from the queue into the mixer, as much as fits."""
@@ -432,6 +456,13 @@ class Conversation:
         self._turn.heard_ms += self._heard_ms(reply)
         if self._replies:
             return  # another reply follows without a break
+        if self._leaving and not self._calls:
+            self._finish_turn(interrupted=False)
+            self._post(events.SessionEnded("the person wanted to end the conversation"))
+            return
+        if self._calls or self._answer_due:
+            self._post(events.ToolsRunning())
+            return
         asked = self._spoken_to
         self._finish_turn(interrupted=False)
         self._post(events.ReplyFinished() if asked else events.GreetingFinished())

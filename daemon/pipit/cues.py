@@ -11,12 +11,13 @@ from pipit.audio.mixer import Mixer
 from pipit.audio.wav import read_wav
 from pipit.core.pcm import Resampler
 
-# Notes as (Hz, seconds). Rising: go ahead. Falling: finished. Low and repeated: something is wrong. All end within 0.3 s, so that
-# they are over before a person who was called upon to speak begins to.
+# Notes as (Hz, seconds). Rising: go ahead. Falling: finished. Low and repeated: something is wrong. Three times high:
+# a timer. The first three end within 0.3 s, so that they are over before a person who was called upon to speak begins to.
 _NOTES: Mapping[str, tuple[tuple[float, float], ...]] = {
     "wake": ((659.3, 0.06), (880.0, 0.09)),
     "done": ((880.0, 0.06), (659.3, 0.09)),
     "error": ((220.0, 0.1), (0.0, 0.05), (220.0, 0.15)),
+    "timer": ((1046.5, 0.12), (0.0, 0.06), (1046.5, 0.12), (0.0, 0.06), (1046.5, 0.12)),
 }
 
 _PEAK = 0.2
@@ -31,7 +32,8 @@ class Cues:
 
     Args:
         mixer: where they are played.
-        chosen: for each of "wake", "done" and "error": True for the built-in sound, False for none, or the path of a WAV file.
+        chosen: for each of "wake", "done", "error" and "timer": True for the built-in sound, False for none, or the path of a WAV
+            file.
 
     Raises:
         ConfigError: a WAV file is missing or unreadable.

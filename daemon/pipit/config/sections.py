@@ -52,9 +52,10 @@ class Sounds:
     wake: bool | str = option(True, "When Pipit was called.", example="/etc/pipit/wake.wav")
     done: bool | str = option(True, "When a conversation ends, and when the microphone is muted.")
     error: bool | str = option(True, "When something went wrong.")
+    timer: bool | str = option(True, "When a timer rings, every two seconds.")
 
     def __post_init__(self) -> None:
-        chosen = {"wake": self.wake, "done": self.done, "error": self.error}
+        chosen = {"wake": self.wake, "done": self.done, "error": self.error, "timer": self.timer}
         wrong = [(name, path) for name, path in chosen.items() if isinstance(path, str) and not path.lower().endswith(".wav")]
         if wrong:
             raise ConfigError(*(f'{name}: expected true, false or the path of a .wav file, found "{path}"' for name, path in wrong))

@@ -114,6 +114,11 @@ class GreetingFinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ToolsRunning(Event):
+    """What was said of a reply is over, but the agent still waits for a tool, or is about to speak about its result."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyInterrupted(Event):
     """The service heard the person talk over the reply and stopped it."""
 
