@@ -287,6 +287,10 @@ def test_faults_are_named_on_the_command_line() -> None:
         ("refuse-upgrade", "misbehaviour refuse_upgrade: needs a value"),
         ("refuse-upgrade=often", "misbehaviour refuse_upgrade: 'often' is not a number"),
         ("connect-delay-s=-1", "misbehaviour connect_delay_s: -1 is out of range"),
+        ("refuse-upgrade=7", "misbehaviour refuse_upgrade: 7 is no HTTP status"),
+        ("refuse-upgrade=101", "misbehaviour refuse_upgrade: 101 is no HTTP status"),
+        ("close-at-ready=1006", "misbehaviour close_at_ready: 1006 is no WebSocket close code"),
+        ("close-mid-reply=5000", "misbehaviour close_mid_reply: 5000 is no WebSocket close code"),
         ("connect-delay-s=inf", "misbehaviour connect_delay_s: inf is out of range"),
     ],
 )
@@ -305,5 +309,5 @@ def test_all_mistakes_are_told_at_once() -> None:
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Misbehaviour)])
 def test_every_fault_can_be_named(field: str) -> None:
     kind = str(Misbehaviour.__dataclass_fields__[field].type)
-    word = field if kind == "bool" else f"{field}=1"
-    assert getattr(Misbehaviour.parse([word]), field) == 1
+    value = {"refuse_upgrade": 503, "close_at_ready": 1011, "close_mid_reply": 4000}.get(field, 1)
+    assert getattr(Misbehaviour.parse([field if kind == "bool" else f"{field}={value}"]), field) == value

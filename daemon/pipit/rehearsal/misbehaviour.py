@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import http
 import types
 import typing
 from collections.abc import Iterable
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from pipit.errors import ConfigError
+
+_CLOSE_CODES = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
 
 MID_REPLY_S = 0.5
 """After so much sound of a reply happens what is to happen in the middle of it."""
@@ -20,6 +23,9 @@ class Misbehaviour:
     """Faults, none by default; each attribute says what happens. They may be combined.
 
     On the command line `--misbehave NAME` or `--misbehave NAME=VALUE` sets one, with dashes or underscores.
+
+    Raises:
+        ConfigError: a number that is no HTTP status or no close code.
     """
 
     sessions: int | None = None
@@ -60,6 +66,19 @@ class Misbehaviour:
     """Each piece of a reply's sound holds an odd number of bytes: samples are cut in two."""
     late_chunks: int = 0
     """After a reply was cancelled, so many more pieces of its sound follow."""
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.refuse_upgrade is not None and self.refuse_upgrade not in set(http.HTTPStatus) - {
+            http.HTTPStatus.SWITCHING_PROTOCOLS
+        }:
+            problems.append(f"misbehaviour refuse_upgrade: {self.refuse_upgrade} is no HTTP status that refuses, such as 503")
+        for name in ("close_at_ready", "close_mid_reply"):
+            code = getattr(self, name)
+            if code is not None and not (code in _CLOSE_CODES or 3000 <= code <= 4999):
+                problems.append(f"misbehaviour {name}: {code} is no WebSocket close code, such as 1011 (RFC 6455, section 7.4)")
+        if problems:
+            raise ConfigError(*problems)
 
     @classmethod
     def parse(cls, words: Iterable[str]) -> Self:

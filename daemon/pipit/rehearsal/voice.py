@@ -57,9 +57,9 @@ async def speak(sentence: str, rate_hz: int, voice: str = "en-gb", speed: int = 
         while pcm := await process.stdout.read(_READ_BYTES):
             yield resampler.process(joiner.feed(pcm)).tobytes()
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()  # to the end of the pipe, or asyncio would find it open when it is collected
+        # Not killed but read to its end, which a sentence reaches within some 20 ms: killing a process that has just ended would take
+        # its exit status away from asyncio.
+        await process.communicate()
 
 
 def synthesise(sentence: str, rate_hz: int, voice: str = "en-gb", speed: int = WORDS_PER_MINUTE) -> NDArray[np.int16]:
