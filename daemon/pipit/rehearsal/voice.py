@@ -57,8 +57,8 @@ async def speak(sentence: str, rate_hz: int, voice: str = "en-gb", speed: int = 
         while pcm := await process.stdout.read(_READ_BYTES):
             yield resampler.process(joiner.feed(pcm)).tobytes()
     finally:
-        # Not killed but read to its end, which a sentence reaches within some 20 ms: killing a process that has just ended would take
-        # its exit status away from asyncio.
+        # Not killed but read to its end, which a sentence reaches within some 20 ms: killing a process that has just ended would
+        # take its exit status away from asyncio.
         await process.communicate()
 
 
