@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import dataclasses
 import random
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -214,6 +215,8 @@ class DurableSession:
         self._live: dict[str, _Live] = {}
         self._heard: dict[str, int] = {}
         """Bytes of sound of replies that the provider has sent to the end and that may yet be interrupted."""
+        self._unwanted: deque[str] = deque(maxlen=32)
+        """Replies that were interrupted: of what is in the queue nothing more is handed on."""
         self._calls: dict[str, str] = {}
         """Tools that are being run: call -> name."""
         self._wanted: list[str] = []
@@ -397,6 +400,8 @@ class DurableSession:
                 yield event
             case _:
                 event = _renamed(event, link.prefix)
+                if isinstance(event, ReplyAudio | ReplyText) and event.reply in self._unwanted:
+                    return
                 self._note(event)
                 yield self._at_our_rate(link, event)
 
@@ -626,6 +631,7 @@ class DurableSession:
             self._answered()  # nobody waits for the answer any more
             self._wanted.clear()
         else:
+            self._unwanted.append(reply)
             self._shorten(reply, heard_ms)
         link = self._link
         if link is None or not link.ready:
