@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import dataclasses
 import itertools
 import json
 import re
@@ -18,6 +19,7 @@ import numpy as np
 from pipit.core.pcm import HEARING_RATE_HZ, Resampler
 from pipit.rehearsal import skills
 from pipit.rehearsal.agent import Agent, Conduct, Left, Say, chunk_bytes, sound
+from pipit.rehearsal.dialects import Dialect
 from pipit.rehearsal.ear import BLIP_MS, Ear, Started, Stopped, Utterance
 from pipit.rehearsal.openai_conversation import Conversation, words_of
 from pipit.rehearsal.openai_session import CODES, client_events, defaults, turn_detection, updated
@@ -77,9 +79,26 @@ class OpenAIRealtime:
         model: what the client asked for in the address.
         opened_at: wall clock, seconds since 1970.
         say: takes a line for the person who watches.
+        dialect: which service it is.
     """
 
-    def __init__(self, wire: Wire, agent: Agent, conduct: Conduct, model: str, opened_at: float, say: Say) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        agent: Agent,
+        conduct: Conduct,
+        model: str,
+        opened_at: float,
+        say: Say,
+        dialect: Dialect,
+    ) -> None:
+        conduct = dataclasses.replace(
+            conduct,
+            rates_hz=dialect.rates_hz or conduct.rates_hz,
+            session_limit_s=min(conduct.session_limit_s, dialect.session_limit_s or conduct.session_limit_s),
+        )
+        self._dialect = dialect
+        self._ended: Utterance | None = None
         self._wire = wire
         self._agent = agent
         self._conduct = conduct
@@ -120,6 +139,7 @@ class OpenAIRealtime:
             event = _parse(message)
             self._wire.record(event)
             event_id = event.get("event_id") if isinstance(event.get("event_id"), str) else None
+            event = self._dialect.heard(event)
             self._shape(event, "")
             await getattr(self, "_on_" + event["type"].replace(".", "_"))(event)
         except Refused as refusal:
@@ -149,6 +169,10 @@ class OpenAIRealtime:
                 await self._turn_ended(change)
 
     async def _on_input_audio_buffer_commit(self, event: Mapping[str, Any]) -> None:
+        if self._ended is not None:
+            utterance, self._ended = self._ended, None
+            await self._commit(self._user_item, utterance)
+            return
         length_ms = self._ear.uncommitted_ms
         if length_ms < SMALLEST_COMMIT_MS:
             raise Refused(
@@ -175,6 +199,8 @@ class OpenAIRealtime:
         previous = self._conversation.add(item, event.get("previous_item_id"))
         if item["type"] == "function_call_output" or item.get("role") == "user":
             self._unanswered = item["id"]
+        elif item.get("role") == "assistant":
+            self._unanswered = None  # what was said before has been answered
         for pcm in sounds:
             samples = Resampler(self._ear.rate_hz, HEARING_RATE_HZ).process(np.frombuffer(pcm, "<i2"))
             self._hear(item, Utterance(samples, BLIP_MS))
@@ -215,6 +241,9 @@ class OpenAIRealtime:
             await self._cancel(response, "turn_detected")
 
     async def _turn_ended(self, utterance: Utterance) -> None:
+        if self._dialect.holds_turns and not self._session["audio"]["input"]["turn_detection"]["create_response"]:
+            self._ended = utterance
+            return
         await self._commit(self._user_item, utterance)
         if self._session["audio"]["input"]["turn_detection"]["create_response"] and not utterance.blip:
             await self._respond({})
@@ -360,7 +389,8 @@ class OpenAIRealtime:
     async def _send_chunk(self, response: _Response, seconds: float) -> None:
         delta = base64.b64encode(response.chunk).decode()
         event = self._event("response.output_audio.delta", **response.place, delta=delta)
-        await self._wire.send_sound(event, seconds)
+        for said in self._dialect.said(event):
+            await self._wire.send_sound(said, seconds)
 
     async def _write(self, response: _Response, reply: skills.Reply) -> None:
         for delta in _incremental(" ".join(reply.sentences)):
@@ -452,7 +482,8 @@ class OpenAIRealtime:
         await self._send("error", error=error)
 
     async def _send(self, kind: str, **fields: Any) -> None:
-        await self._wire.send(self._event(kind, **fields))
+        for said in self._dialect.said(self._event(kind, **fields)):
+            await self._wire.send(said)
 
     def _event(self, kind: str, **fields: Any) -> dict[str, Any]:
         return {"type": kind, "event_id": self._id("event"), **fields}

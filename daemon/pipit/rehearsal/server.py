@@ -23,12 +23,17 @@ from pipit.errors import ConfigError
 from pipit.rehearsal import voice
 from pipit.rehearsal.agent import Agent, Conduct, Say
 from pipit.rehearsal.assemblyai import AssemblyAI, Lost
+from pipit.rehearsal.dialects import DIALECTS
 from pipit.rehearsal.misbehaviour import Misbehaviour
 from pipit.rehearsal.openai_realtime import OpenAIRealtime
 from pipit.rehearsal.recogniser import Recogniser
 from pipit.rehearsal.wire import Session, Wire
 
-PATHS = {"/v1/realtime": "openai", "/v1/ws": "assemblyai"}
+PATHS = {
+    "/v1/realtime": "openai",
+    "/v1/ws": "assemblyai",
+    **{f"/{name}/v1/realtime": name for name in DIALECTS if name != "openai"},
+}
 LARGEST_MESSAGE_BYTES = 24 * 1024 * 1024
 """Room for the 15 MiB of sound that OpenAI takes in one message, in base64."""
 DEFAULT_MODEL = "gpt-realtime"
@@ -92,7 +97,7 @@ class Rehearsal:
         self._lost: dict[str, Lost] = {}
 
     def url(self, provider: str) -> str:
-        """Return the address for "openai" or "assemblyai"."""
+        """Return the address for "assemblyai", "openai" or another name in `DIALECTS`."""
         paths = {protocol: path for path, protocol in PATHS.items()}
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"ws://{host}:{self.port}{paths[provider]}"
@@ -152,7 +157,9 @@ class Rehearsal:
         protocol = PATHS.get(urlsplit(request.path).path)
         if protocol is None:
             return connection.respond(http.HTTPStatus.NOT_FOUND, f"the rehearsal serves {' and '.join(PATHS)}\n")
-        if protocol == "openai" and not self._authorised(request, faults):
+        if protocol in DIALECTS and (wrong := DIALECTS[protocol]().asks_for(parse_qs(urlsplit(request.path).query))):
+            return connection.respond(http.HTTPStatus.BAD_REQUEST, f"{wrong}\n")
+        if protocol in DIALECTS and not self._authorised(request, faults):
             error = {"message": "Incorrect API key provided.", "type": "invalid_request_error", "code": "invalid_api_key"}
             return connection.respond(http.HTTPStatus.UNAUTHORIZED, json.dumps({"error": error}))
         return None
@@ -170,10 +177,13 @@ class Rehearsal:
         wanted = self._conduct.api_key
         if wanted is None:
             return True
+        query = parse_qs(urlsplit(request.path).query)
+        protocol = PATHS[urlsplit(request.path).path]
+        if protocol in DIALECTS:
+            headers = {name.lower(): value for name, value in request.headers.raw_items()}
+            return DIALECTS[protocol]().admits(headers, query, wanted)
         header = request.headers.get("Authorization", "")
-        token = parse_qs(urlsplit(request.path).query).get("token", [""])[0]
-        bare = PATHS.get(urlsplit(request.path).path) == "assemblyai"
-        return header == f"Bearer {wanted}" or (bare and wanted in (header, token))
+        return header == f"Bearer {wanted}" or wanted in (header, query.get("token", [""])[0])
 
     async def _serve(self, connection: ServerConnection) -> None:
         request = connection.request
@@ -189,7 +199,7 @@ class Rehearsal:
         say("opened")
         wire = Wire(connection, session, connection.faults)
         try:
-            if session.protocol == "openai":
+            if session.protocol in DIALECTS:
                 await self._serve_openai(connection, wire, request, say)
             else:
                 service = AssemblyAI(wire, self._agent, self._conduct, self._lost, time.time, say)
@@ -205,14 +215,15 @@ class Rehearsal:
                 self.sessions.remove(session)
 
     async def _serve_openai(self, connection: _Connection, wire: Wire, request: Request, say: Say) -> None:
-        if "OpenAI-Beta" in request.headers:
+        dialect = DIALECTS[wire.session.protocol]()
+        if "OpenAI-Beta" in request.headers and wire.session.protocol == "openai":
             message = "The beta shape of the Realtime API is no longer served: leave out the header OpenAI-Beta."
             error = {"type": "invalid_request_error", "code": "beta_api_shape_disabled", "message": message}
             await wire.send({"type": "error", "event_id": "event_000001", "error": error})
             await wire.close(4000, "invalid_request_error.beta_api_shape_disabled")
             return
         model = parse_qs(urlsplit(request.path).query).get("model", [DEFAULT_MODEL])[0]
-        await OpenAIRealtime(wire, self._agent, self._conduct, model, time.time(), say).run(_messages(connection))
+        await OpenAIRealtime(wire, self._agent, self._conduct, model, time.time(), say, dialect).run(_messages(connection))
 
 
 async def _messages(connection: ServerConnection) -> AsyncIterator[str | bytes]:
