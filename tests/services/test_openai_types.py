@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from pipit.core.options import Secret
+from pipit.core.tool import Declaration
+from pipit.services import Line, Opening
+from pipit.services.openai_presets import PRESETS
 from pipit.services.openai_realtime import OpenAIRealtime, Settings
 from tests.services import replay
 
@@ -52,6 +55,18 @@ def test_session_objects_are_valid(options: dict[str, Any]) -> None:
     event = realtime.SessionUpdateEvent.model_validate(json.loads(message), strict=True)
     assert isinstance(event.session, realtime.RealtimeSessionCreateRequest)
     assert unknown_fields(event) == []
+
+
+@pytest.mark.parametrize("name", ["openai", "azure", "inworld", "localai", "realtime"])
+def test_sessions_with_tools_and_a_history_are_valid(name: str) -> None:
+    tool = Declaration("lamp", "Switches the lamp.", {"type": "object", "properties": {"on": {"type": "boolean"}}})
+    opening = Opening((tool,), (Line(False, "Is it raining?"), Line(True, "Not yet.")), greet=False)
+    settings = Settings(api_key=Secret(replay.KEY), voice="marin", model="m")
+    messages = [*OpenAIRealtime(settings, PRESETS[name], opening).hello()]
+    assert len(messages) == 3
+    for message in messages:
+        event = CLIENT_EVENT.validate_python(json.loads(message), strict=True)
+        assert unknown_fields(event) == []
 
 
 def test_the_judge_notices_a_wrong_field() -> None:
