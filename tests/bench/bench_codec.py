@@ -16,9 +16,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
-from pipit.services import Codec, Ready, ReplyAudio
+from pipit.services import NEW, Codec, Opening, Ready, ReplyAudio, Session
 from pipit.services.assemblyai import AssemblyAI
 from pipit.services.assemblyai import Settings as AssemblyAISettings
+from pipit.services.durable import Durable, Provider
 from pipit.services.openai_realtime import OpenAIRealtime, Settings
 from pipit.services.websocket import WebSocketSession
 
@@ -100,8 +101,19 @@ async def bare(url: str) -> tuple[float, float]:
         return middle - start, time.process_time() - middle
 
 
+def shell(url: str, opening: Opening = NEW) -> Session:
+    return WebSocketSession(OpenAIRealtime(Settings(url=url), opening=opening))
+
+
 async def ours(url: str) -> tuple[float, float]:
-    session = WebSocketSession(OpenAIRealtime(Settings(url=url)))
+    return await talk(shell(url))
+
+
+async def durable(url: str) -> tuple[float, float]:
+    return await talk(Durable([Provider("openai", lambda opening=NEW: shell(url, opening))])())
+
+
+async def talk(session: Session) -> tuple[float, float]:
     start = middle = 0.0
     count = 0
     async for event in session.events():
@@ -137,6 +149,7 @@ def main() -> None:
         rows.append((name, micros(lambda c=codec: c.audio(CHUNK)), micros(lambda c=codec, m=message: c.receive(m))))  # type: ignore[misc]
     rows.append(("bare websockets and json", *asyncio.run(over_a_socket(bare))))
     rows.append(("codec openai in the shell", *asyncio.run(over_a_socket(ours))))
+    rows.append(("and what outlives sockets", *asyncio.run(over_a_socket(durable))))
     sys.stdout.write("us of one core per 20 ms of sound at 24 kHz\n")
     sys.stdout.write(f"{'':26} {'up':>7} {'down':>7} {'% of a core, both ways':>23}\n")
     for name, up, down in rows:
