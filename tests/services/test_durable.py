@@ -536,6 +536,24 @@ async def test_a_turn_that_begins_while_a_new_session_is_being_opened_puts_it_of
     await settled()
 
 
+async def test_a_session_is_renewed_when_the_service_says_that_it_will_end() -> None:
+    async def first(line: Line) -> None:
+        await line.until("session.update")
+        await line.send("session.ready", session_id="s_1", timestamp=1000.0, expires_at=1020.0)
+        await line.stay()
+
+    async def second(line: Line) -> None:
+        await line.until("session.update")
+        await line.send("session.ready", session_id="s_2")
+        await line.stay()
+
+    async with server(first, second) as (url, lines), Talk(assemblyai(url)) as talk:
+        await talk.until(Notice, topic="renewal")
+        assert "greeting" not in lines[1].got[0]["session"]
+        assert "greeting" in lines[0].got[0]["session"]
+    await settled()
+
+
 # -- taking a session up again -------------------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ from pipit.services import (
     Capabilities,
     Ended,
     Event,
+    Expiring,
     Failed,
     Message,
     Opener,
@@ -225,6 +226,14 @@ class _Reply:
     """Tools that are being run for it."""
 
 
+def _expiry(data: Mapping[str, Any]) -> list[Event]:
+    """Return when the session ends, where the service says so: two of its own times are compared, and no clock is needed."""
+    now, end = data.get("timestamp"), data.get("expires_at")
+    if not isinstance(now, (int, float)) or not isinstance(end, (int, float)) or not 0 < end - now < 7 * 24 * 3600:
+        return []
+    return [Expiring(round(end - now, 1))]
+
+
 class AssemblyAI:
     """The codec. See `pipit.services.Codec`.
 
@@ -375,7 +384,7 @@ class AssemblyAI:
             return ()
         self._ready = True
         self._remote_tools = remote
-        return [Ready(self._say(name), resume=name)]
+        return [Ready(self._say(name), resume=name), *_expiry(data)]
 
     def _session_ended(self, _: Mapping[str, Any]) -> Sequence[Event]:
         return [Ended()]

@@ -75,6 +75,9 @@ MARGIN = 0.2
 MARGIN_S = 120.0
 """A session is renewed before the last fifth of its life, or the last two minutes of a long one."""
 
+SHORT_NOTICE_S = 30.0
+"""A session that the provider says to end soon is renewed at least so long before."""
+
 WARNING_S = 60.0
 """A cap is announced so long before it bites."""
 
@@ -395,9 +398,8 @@ class DurableSession:
                 yield event
             case Failed() | Ended():
                 yield from self._lost(link, event)
-            case Expiring():
-                self._renew_at = self._now()
-                yield event
+            case Expiring(in_s=in_s):
+                self._renew_at = self._now() + max(0.0, in_s - max(MARGIN * in_s, SHORT_NOTICE_S))
             case _:
                 event = _renamed(event, link.prefix)
                 if isinstance(event, ReplyAudio | ReplyText) and event.reply in self._unwanted:

@@ -1,0 +1,242 @@
+"""The table of services and what they can do here: each cell is a test, named test_cell[SERVICE-CAPABILITY].
+
+`python -m tests.services.test_capabilities` prints the table.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pipit.core.options import Secret
+from pipit.core.tool import Declaration
+from pipit.services import NAMES, Codec, Expiring, Line, Opening, Ready, ReplyAudio, ReplyDone, ReplyText, ToolCall, UserText
+from pipit.services.assemblyai import AssemblyAI
+from pipit.services.assemblyai import Settings as AssemblyAISettings
+from pipit.services.openai_presets import PRESETS
+from pipit.services.openai_realtime import OpenAIRealtime, Settings
+
+COLUMNS = (
+    *("sound in/out, kHz", "end of turn", "interruption", "truncation", "tools", "what you said", "what it said", "greeting"),
+    *("exact speech", "resume", "renewal"),
+)
+_OPENAI = ("24/24", "service or Pipit", "voice, button", "yes", "yes", "yes", "yes", "asked for", "no", "no", "60 min")
+
+
+def _like_openai(**cells: str) -> tuple[str, ...]:
+    names = [column.replace(" ", "_").replace(",", "").replace("/", "_") for column in COLUMNS]
+    return tuple(cells.get(name, cell) for name, cell in zip(names, _OPENAI, strict=True))
+
+
+CELLS: dict[str, tuple[str, ...]] = {
+    "openai": _OPENAI,
+    "azure": _like_openai(renewal="30 min"),
+    "yandex": _like_openai(sound_in_out_kHz="24/44.1", renewal="5 min"),
+    "xai": _like_openai(exact_speech="greeting", greeting="word for word", renewal="when dropped"),
+    "inworld": _like_openai(what_you_said="if it tells", renewal="when dropped"),
+    "qwen": _like_openai(sound_in_out_kHz="16/24", truncation="no", what_you_said="if it tells", renewal="when dropped"),
+    "localai": _like_openai(truncation="no", what_you_said="if it tells", renewal="when dropped"),
+    "speaches": _like_openai(truncation="no", what_you_said="if it tells", renewal="when dropped"),
+    "realtime": _like_openai(what_you_said="if it tells", renewal="when dropped"),
+    "realtime-beta": _like_openai(what_you_said="if it tells", renewal="when dropped"),
+    "assemblyai": (
+        *("24/24", "service", "voice; button: here only", "no", "yes", "yes", "yes", "word for word", "greeting", "30 s"),
+        "as it tells",
+    ),
+}
+"""Service -> one cell for each column. "when dropped": a lost session is replaced; nobody has said how long one lasts.
+"as it tells": a session says, when it begins, how long it will last.
+"""
+
+LAMP = Declaration("lamp", "Switches the lamp.")
+SOUND = bytes(range(1, 97)) * 50
+TELL_BY_THEMSELVES = ("yandex", "xai")
+"""These write down what you said without being asked to."""
+
+
+def codec(name: str, opening: Opening = Opening(tools=(LAMP,)), **options: Any) -> Codec:  # noqa: B008 (frozen)
+    if name == "assemblyai":
+        return AssemblyAI(AssemblyAISettings(api_key=Secret("k" * 10), **options), opening)
+    return OpenAIRealtime(Settings(api_key=Secret("k" * 10), model="m", url="ws://localhost/", **options), PRESETS[name], opening)
+
+
+def feed(made: Codec, **message: Any) -> list[Any]:
+    return list(made.receive(json.dumps(message)))
+
+
+def opened(name: str, opening: Opening = Opening(tools=(LAMP,)), **options: Any) -> tuple[Codec, dict[str, Any], list[Any], Ready]:  # noqa: B008
+    """Return a codec that is ready, the session that it asked for, what it sent once ready, and `Ready`."""
+    made = codec(name, opening, **options)
+    sent = list(made.hello())
+    feed(made, type="session.created", session={"id": "s"})
+    sent += made.to_send()
+    if name == "assemblyai":
+        (ready, *_) = feed(made, type="session.ready", session_id="s")
+    else:
+        (ready,) = feed(made, type="session.updated", session={"id": "s"})
+    return made, json.loads(sent[0])["session"], [json.loads(message) for message in made.to_send()], ready
+
+
+def reply(made: Codec, name: str) -> list[Any]:
+    """Let the service say something; return the events."""
+    data = base64.b64encode(SOUND).decode()
+    if name == "assemblyai":
+        events = feed(made, type="reply.audio", reply_id="r", data=data)
+        return events + feed(made, type="transcript.agent.delta", reply_id="r", delta="Hi")
+    beta = PRESETS[name].dialect == "beta"
+    place = {"response_id": "r", "item_id": "i"}
+    events = feed(made, type="response.audio.delta" if beta else "response.output_audio.delta", **place, delta=data)
+    kind = "response.audio_transcript.delta" if beta else "response.output_audio_transcript.delta"
+    return events + feed(made, type="response.output_text.delta" if name == "yandex" else kind, **place, delta="Hi")
+
+
+def kinds(messages: Any) -> list[str]:
+    return [json.loads(message)["type"] for message in messages]
+
+
+# -- one function for each column: what the codec really does, in the words of the table -----------------------------------------
+
+
+def sound(name: str) -> str:
+    made, *_ = opened(name)
+    (message,) = made.audio(SOUND)
+    assert base64.b64decode(json.loads(message)["audio"]) == SOUND
+    assert [event.pcm for event in reply(made, name) if isinstance(event, ReplyAudio)] == [SOUND]
+    return f"{made.input_rate_hz / 1000:g}/{made.output_rate_hz / 1000:g}"
+
+
+def end_of_turn(name: str) -> str:
+    assert opened(name)[0].capabilities.server_turns
+    if name == "assemblyai":
+        return "service"  # it has no way to leave it to the client
+    made, *_ = opened(name, turn_detection={"type": "none"})
+    assert not made.capabilities.server_turns
+    assert "input_audio_buffer.commit" in kinds(made.end_turn())
+    return "service or Pipit"
+
+
+def interruption(name: str) -> str:
+    made, *_ = opened(name)
+    reply(made, name)
+    pressed = kinds(made.interrupt("r", 50, by_service=False))
+    made, *_ = opened(name)
+    reply(made, name)
+    if name == "assemblyai":
+        spoken = feed(made, type="reply.done", reply_id="r", status="interrupted")
+    else:
+        spoken = feed(made, type="input_audio_buffer.speech_started", item_id="u")
+    assert ReplyDone("r", "interrupted") in spoken
+    return "voice, button" if "response.cancel" in pressed else "voice; button: here only"
+
+
+def truncation(name: str) -> str:
+    made, *_ = opened(name)
+    reply(made, name)
+    asked = kinds(made.interrupt("r", 50, by_service=True))
+    assert ("conversation.item.truncate" in asked) == made.capabilities.truncate
+    return "yes" if made.capabilities.truncate else "no"
+
+
+def tools(name: str) -> str:
+    made, session, *_ = opened(name)
+    (tool,) = session["tools"]
+    assert (tool.get("function") or tool)["name"] == "lamp"
+    if name == "assemblyai":
+        assert ToolCall("c", "lamp", {}) in feed(made, type="tool.call", call_id="c", name="lamp", arguments={})
+        assert kinds(made.tool_result("c", "{}", is_error=False)) == ["tool.result"]
+        return "yes"
+    item = {"type": "function_call", "call_id": "c", "name": "lamp", "arguments": "{}"}
+    assert ToolCall("c", "lamp", {}, "r") in feed(made, type="response.output_item.done", response_id="r", item=item)
+    assert made.tool_result("c", "{}", is_error=False) == []
+    feed(made, type="response.done", response={"id": "r", "status": "completed"})
+    assert kinds(made.to_send()) == ["conversation.item.create", "response.create"]
+    return "yes"
+
+
+def what_you_said(name: str) -> str:
+    made, session, *_ = opened(name)
+    if name == "assemblyai":
+        assert feed(made, type="transcript.user", item_id="u", text="Hi") == [UserText("Hi", True, "u")]
+        return "yes"
+    kind = "conversation.item.input_audio_transcription.completed"
+    assert feed(made, type=kind, item_id="u", transcript="Hi") == [UserText("Hi", True, "u")]
+    asked = session.get("audio", {}).get("input", {}).get("transcription")
+    return "yes" if asked or name in TELL_BY_THEMSELVES else "if it tells"
+
+
+def what_it_said(name: str) -> str:
+    made, *_ = opened(name)
+    return "yes" if ReplyText("r", "Hi") in reply(made, name) else "no"
+
+
+def greeting(name: str) -> str:
+    _, session, sent, _ = opened(name, greeting="Kitchen here.")
+    if name == "assemblyai":
+        assert session["greeting"] == "Kitchen here."
+        return "word for word"
+    (message,) = sent
+    assert "Kitchen here." in json.dumps(message)
+    quiet = opened(name, Opening(history=(Line(False, "Hi"),), greet=False), greeting="Kitchen here.")
+    assert quiet[2] == []
+    return "asked for" if message["type"] == "response.create" else "word for word"
+
+
+def exact_speech(name: str) -> str:
+    return "greeting" if greeting(name) == "word for word" else "no"
+
+
+def resume(name: str) -> str:
+    made, _, _, ready = opened(name)
+    if made.capabilities.resume_s == 0:
+        assert ready.resume == ""
+        return "no"
+    again = codec(name, Opening(resume=ready.resume))
+    assert kinds(again.hello()) == ["session.resume"]
+    return f"{made.capabilities.resume_s:g} s"
+
+
+def renewal(name: str) -> str:
+    made, *_ = opened(name)
+    again = codec(name, Opening(history=(Line(False, "Is it raining?"),), greet=False))
+    carried = [*again.hello()]
+    feed(again, type="session.created", session={"id": "s"})
+    assert "Is it raining?" in "".join(map(str, [*carried, *again.to_send()]))
+    limit_s = made.capabilities.max_session_s
+    if name == "assemblyai":
+        ready = feed(codec(name), type="session.ready", session_id="s", timestamp=1000.0, expires_at=4600.0)
+        assert ready[1:] == [Expiring(3600.0)]
+        return "as it tells"
+    return "when dropped" if limit_s is None else f"{limit_s / 60:g} min"
+
+
+MEASURED: dict[str, Callable[[str], str]] = dict(
+    zip(
+        COLUMNS,
+        (
+            *(sound, end_of_turn, interruption, truncation, tools, what_you_said, what_it_said, greeting),
+            *(exact_speech, resume, renewal),
+        ),
+        strict=True,
+    )
+)
+
+
+@pytest.mark.parametrize("capability", COLUMNS)
+@pytest.mark.parametrize("service", NAMES)
+def test_cell(service: str, capability: str) -> None:
+    assert MEASURED[capability](service) == CELLS[service][COLUMNS.index(capability)]
+
+
+def table() -> str:
+    """Return the table in Markdown."""
+    rows = [f"| service | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
+    return "\n".join([*rows, *(f"| `{name}` | {' | '.join(CELLS[name])} |" for name in NAMES)])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table() + "\n")
