@@ -20,8 +20,9 @@ from pipit.tools.settings import Settings
 LONGEST_RESULT = 16384
 """Characters of a result that are handed on; more would fill the agent's memory."""
 
-ASKING_S = 1.5
-"""So long a conversation waits for servers that have not said yet what they can do; later conversations use what they said last."""
+ASKING_S = 0.8
+"""So long a conversation waits for servers that have not said yet what they can do; later ones use what was said last. Less than
+what the machine grants beyond the service's own deadline for connecting."""
 
 ASKED_AGAIN_S = 600.0
 """After so long a server is asked again, while the conversation goes on."""
