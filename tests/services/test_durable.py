@@ -27,6 +27,7 @@ from pipit.services import (
     ReplyStarted,
     Session,
     ToolCall,
+    UserStarted,
     durable,
 )
 from pipit.services.assemblyai import AssemblyAI
@@ -244,6 +245,29 @@ async def test_a_turn_that_was_not_answered_is_heard_again_by_the_next_session()
         heard = [int.from_bytes(lines[1].sound[at : at + 2], "little") for at in range(0, len(lines[1].sound), 480)]
         assert heard == [*range(1, len(heard) + 1)], "every piece once, in order, from the beginning of the turn"
         assert lines[1].history() == [], "it is heard again, so it is not told as well"
+    await settled()
+
+
+async def test_what_is_said_while_there_is_no_session_is_heard_by_the_next() -> None:
+    async def dropped(line: Line) -> None:
+        await line.accept()
+        await line.until("input_audio_buffer.append", 20)
+        line.connection.transport.abort()
+
+    async def slow(line: Line) -> None:
+        await line.until("session.update")
+        await asyncio.sleep(0.5)
+        await line.send("session.updated", session={"id": "s2"})
+        await line.until("input_audio_buffer.append", 80)
+        await line.send("input_audio_buffer.speech_started", item_id="u")
+        await line.stay()
+
+    async with server(dropped, slow) as (url, lines), Talk(provider(url)) as talk:
+        await talk.until(UserStarted)
+        before = int.from_bytes(lines[0].sound[-2:], "little")
+        heard = [int.from_bytes(lines[1].sound[at : at + 2], "little") for at in range(0, len(lines[1].sound), 480)]
+        assert heard == [*range(heard[0], heard[0] + len(heard))]
+        assert heard[0] - before < 10, "half a second without a session is 50 pieces"
     await settled()
 
 

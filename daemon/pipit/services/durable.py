@@ -227,6 +227,8 @@ class DurableSession:
         self._backoff = Backoff(random.random, first_s=0.3, limit_s=4.0)
         self._tries = 0
         self._lost_at: float | None = None
+        self._lost_from: int | None = None
+        """Where in `_sound` that was."""
         self._losses: list[float] = []
         self._retry: tuple[float, Provider, str] | None = None
         """When to try again, whom, and what to resume."""
@@ -424,7 +426,8 @@ class DurableSession:
         gone_ms = round((now - (self._lost_at or now)) * 1000)
         yield Notice("reconnect", f"the conversation {how} at {link.provider.name} after {gone_ms} ms", warning=False)
         self._lost_at = None
-        self._attach(link, self._turn_from if self._turn_from is not None and not link.opening.resume else None)
+        again = self._turn_from is not None and not link.opening.resume
+        self._attach(link, self._turn_from if again else self._lost_from)
 
     def _welcome(self, link: _Link, event: Ready, now: float) -> None:
         link.ready, link.ready_at, link.resume = True, now, event.resume
@@ -540,7 +543,7 @@ class DurableSession:
     def _again(self, link: _Link, event: Failed | Ended, reason: str, now: float) -> Iterator[Event]:
         kind = event.kind if isinstance(event, Failed) else "retryable"
         if self._lost_at is None and self._started:
-            self._lost_at = now
+            self._lost_at, self._lost_from = now, self._sound.end
         since_s = 0.0 if self._lost_at is None else now - self._lost_at
         if link.opening.resume:  # refused: not a failure of the provider
             yield Notice("reconnect", f"{link.provider.name} did not take the session up again: {reason}")
