@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gc
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
+from pipit import app, config
+from pipit.errors import ConfigError
 from tests.daemon import Daemon, configuration, put_into_microphone
 
 TONE = base64.b64encode((np.sin(np.arange(12000) / 6) * 8000).astype("<i2").tobytes()).decode()
@@ -129,3 +133,18 @@ async def test_the_journal_says_that_the_next_service_took_over_and_the_conversa
             await daemon.until("state", state="idle", previous="listening", timeout_s=20)
         assert daemon.noise == []
     assert len(agents) == 2
+
+
+def test_a_configuration_with_tools_and_several_services_can_be_checked(tmp_path: Path) -> None:
+    """Warnings are errors here, so what is made for a check and not used must not have been begun."""
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        "service: [{provider: realtime, url: 'ws://127.0.0.1:1/'}, {provider: yandex, url: 'ws://127.0.0.1:1/'}]\n"
+        "audio: {backend: file}\nleds: {driver: off}\nbutton: {driver: off}\n"
+        "tools: {mcp: [{name: home, url: 'http://h/mcp', allow: [light]}]}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        app.check(config.load(path))
+    gc.collect()
+    (problem,) = caught.value.problems
+    assert problem == f"{path}:1: service.model: Yandex AI Studio needs one: gpt://FOLDER/speech-realtime-260528"

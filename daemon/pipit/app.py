@@ -161,13 +161,17 @@ def check(config: Config) -> None:
             getattr(made, "close", lambda: None)()
 
     attempt(lambda: _openers(config))
-    attempt(lambda: make(config.tools, Controls(lambda: 0.0, lambda _: None, lambda _: None, datetime.now), lambda _: None))
+    attempt(lambda: _check_tools(config))
     attempt(lambda: plugins.build("audio", config.audio))
     attempt(lambda: plugins.build("echo", config.echo))
     attempt(lambda: plugins.build("wake", config.wake))
     attempt(lambda: _cues(Mixer(48000), config))
     if problems:
         raise ConfigError(*problems)
+
+
+def _check_tools(config: Config) -> None:
+    make(config.tools, Controls(lambda: 0.0, lambda _: None, lambda _: None, datetime.now), lambda _: None)
 
 
 def _services(config: Config) -> tuple[Choice, ...]:
