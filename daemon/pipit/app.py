@@ -19,6 +19,7 @@ from pipit.core import events
 from pipit.core.gestures import Gestures
 from pipit.core.machine import ONE_QUESTION, TRANSITIONS, Limits, Machine, State
 from pipit.cues import Cues
+from pipit.echo.watch import Duplex, remember, watch
 from pipit.errors import ConfigError
 from pipit.hearing import Hearing
 from pipit.lamp import Lamp
@@ -69,6 +70,8 @@ async def run(config: Config) -> None:
     device = plugins.build("audio", config.audio)
     engine = plugins.build("wake", config.wake)
     canceller = plugins.build("echo", config.echo)
+    remember(canceller, kept.folder())
+    duplex = Duplex(canceller, config.conversation.voice_barge_in)
     board = plugins.build("leds", config.leds)
     button = plugins.build("buttons", config.button)
 
@@ -113,7 +116,7 @@ async def run(config: Config) -> None:
         notify,
         record,
         failed,
-        full_duplex={"always": True, "never": False, "auto": canceller.full_duplex}[talk.voice_barge_in],
+        full_duplex=duplex,
         clock=clock,
     )
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -131,6 +134,7 @@ async def run(config: Config) -> None:
                 tasks.create_task(lamp.run()),
                 tasks.create_task(conductor.supervise()),
                 tasks.create_task(keep_fed(notify, Pulse(_PATIENCE_S), vitals, record)),
+                tasks.create_task(watch(canceller, duplex, kept.folder(), record)),
             ]
             await _first(conductor.stopped, crashed)
             for task in background:

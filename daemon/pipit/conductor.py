@@ -63,7 +63,7 @@ class Conductor:
         record: Record,
         failed: Callable[[BaseException], None],
         *,
-        full_duplex: bool,
+        full_duplex: Callable[[], bool],
         clock: Callable[[], float],
     ) -> None:
         self.stopped = asyncio.Event()
@@ -132,7 +132,7 @@ class Conductor:
 
     def _handle(self, event: events.Event) -> None:
         now = self._clock()
-        if isinstance(event, events.VoiceHeard | events.VoiceEnded):
+        if isinstance(event, events.VoiceHeard | events.VoiceEnded | events.VoiceOver | events.VoiceOverEnded):
             meant = self._conversation.voice(event) if self._conversation else None
             if meant is None:
                 return

@@ -81,6 +81,8 @@ class Turn:
     """How much of the reply left the loudspeaker."""
     gaps: int = 0
     """How often the reply ran dry while it was being played."""
+    echo_removed_db: float | None = None
+    """How much of Pipit's voice was taken out of the microphone's sound; None: too short to be measured, or nothing to remove."""
 
 
 class Conversation:
@@ -94,7 +96,7 @@ class Conversation:
         post: takes events for the machine; called on the loop.
         record: the journal.
         failed: takes an exception that is a fault of Pipit itself.
-        full_duplex: whether the service hears the person while Pipit speaks.
+        full_duplex: says whether the service hears the person while Pipit speaks.
         number: of this conversation since the start, for the journal.
         wake: the wake word that began it, or None for the button.
         clock: the loop's clock.
@@ -110,7 +112,7 @@ class Conversation:
         record: Record,
         failed: Callable[[BaseException], None],
         *,
-        full_duplex: bool,
+        full_duplex: Callable[[], bool],
         number: int,
         wake: events.WakeHeard | None,
         clock: Callable[[], float],
@@ -146,6 +148,7 @@ class Conversation:
         self._ended_reason = ""
         self._next_started: float | None = None  # the person began to talk while the present turn's reply was being played
         self._gaps_before = device.mixer.gaps
+        self._echo_before = hearing.echo_measured
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = Turn(1, called=clock(), wake_score=None if wake is None else wake.score)
 
@@ -190,12 +193,14 @@ class Conversation:
             self._spawn(self._session.interrupt(None, 0, by_service=False))
         for reply in live:
             self._spawn(self._session.interrupt(reply.id, self._silence(reply), by_service=False))
-        if wake is not None and not self._full_duplex:
+        if wake is not None and not self._full_duplex():
             self._cursor = max(self._hearing.heard.oldest, self._first_sample(wake.position))
         self._finish_turn(interrupted=True)
 
-    def voice(self, event: events.VoiceHeard | events.VoiceEnded) -> events.Event | None:
+    def voice(self, event: events.VoiceHeard | events.VoiceEnded | events.VoiceOver | events.VoiceOverEnded) -> events.Event | None:
         """Return what the local voice activity means to the machine: a turn, where the service leaves turns to us."""
+        if isinstance(event, events.VoiceOver | events.VoiceOverEnded):
+            return self._voice_over(event)
         if self._session.capabilities.server_turns or self.uplink is not Uplink.OPEN:
             return event if isinstance(event, events.VoiceHeard) else None
         if isinstance(event, events.VoiceHeard):
@@ -208,9 +213,23 @@ class Conversation:
         self.end_turn()
         return events.UserStopped()
 
+    def _voice_over(self, event: events.VoiceOver | events.VoiceOverEnded) -> events.Event | None:
+        """Make the reply quieter while a person seems to talk over it; interrupt it where the service would not."""
+        if isinstance(event, events.VoiceOverEnded):
+            self._mixer.unduck()
+            return None
+        if self.uplink is not Uplink.DUPLEX or not self._full_duplex():
+            return None
+        self._mixer.duck()
+        if self._session.capabilities.server_turns:
+            return None
+        self._user_started()
+        return event
+
     async def close(self) -> None:
         """Silence what plays, say goodbye and be done within about a second."""
         self._over = True
+        self._mixer.unduck()
         self._hearing.on_frame = None
         for reply in self._live():
             self._silence(reply)
@@ -268,7 +287,7 @@ class Conversation:
 
     def _deaf(self) -> bool:
         """Whether the service must hear silence instead of the microphone, because it would hear its own reply."""
-        if self._full_duplex:
+        if self._full_duplex():
             return False
         now = self._clock()
         if self.uplink is Uplink.DUPLEX:
@@ -491,6 +510,7 @@ class Conversation:
             reply.follower.cancel()
         self._down = deque(item for item in self._down if item[0] is not reply)
         self._mixer.discard()
+        self._mixer.unduck()
         return heard_ms
 
     # -- the turn's record ------------------------------------------------------------------------------------------------------
@@ -520,6 +540,8 @@ class Conversation:
         turn.interrupted = interrupted
         turn.gaps = self._mixer.gaps - self._gaps_before
         self._gaps_before = self._mixer.gaps
+        turn.echo_removed_db = self._hearing.echo_removed_db(self._echo_before)
+        self._echo_before = self._hearing.echo_measured
         self._record("turn", _summary(turn), **_timeline(turn), session=self._number)
         self._turn = Turn(turn.number + 1, user_started=self._next_started)
         self._next_started = None
@@ -553,6 +575,7 @@ def _timeline(turn: Turn) -> dict[str, Any]:
         "reply_ms": turn.heard_ms,
         "interrupted": turn.interrupted,
         "gaps": turn.gaps,
+        "echo_removed_db": None if turn.echo_removed_db is None else round(turn.echo_removed_db, 1),
     }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipit.audio import Device
-from pipit.core.events import CaptureRunning, Event, VoiceEnded, VoiceHeard, WakeHeard
+from pipit.core.events import CaptureRunning, Event, VoiceEnded, VoiceHeard, VoiceOver, VoiceOverEnded, WakeHeard
 from pipit.core.pcm import HEARING_RATE_HZ, Resampler, dbfs
 from pipit.core.ring import Ring
 from pipit.core.speech import Endpointer
@@ -73,6 +73,7 @@ class Hearing:
         self._vad = Vad(mode=1)
         self._endpointer = Endpointer()
         self._voiced = bytearray(KEPT_S * 50)
+        self._talked_over = False
         self._running = False
         self._fresh = True
         self._thread: threading.Thread | None = None
@@ -92,6 +93,15 @@ class Hearing:
     def restart(self) -> None:
         """Expect a new stream: the next frame is reported as CaptureRunning."""
         self._fresh = True
+
+    @property
+    def echo_measured(self) -> int:
+        """How often it was measured how much of Pipit's voice is removed; a mark for `echo_removed_db`."""
+        return 0 if self._canceller.proof is None else self._canceller.proof.count
+
+    def echo_removed_db(self, since: int) -> float | None:
+        """Return how much of Pipit's voice was removed since a mark; None if that was not measured."""
+        return None if self._canceller.proof is None else self._canceller.proof.removed_db(since)
 
     def voiced_since(self, frame: int) -> list[bool]:
         """Return for each frame from `frame` (index since the start) to now whether it held voice."""
@@ -138,9 +148,17 @@ class Hearing:
         cleaned = canceller.clean(microphone, reference)
         if canceller.proof is not None and len(cleaned.speech):
             canceller.proof.feed(microphone, cleaned.speech, reference, cleaned.talking)
+        self._tell_over(cleaned.talking)
         self.frames += 1
         for start in range(0, len(cleaned.speech), FRAME):
             self._hear(cleaned.speech[start : start + FRAME], cleaned.ears[start : start + FRAME])
+
+    def _tell_over(self, talking: bool) -> None:
+        if talking == self._talked_over:
+            return
+        self._talked_over = talking
+        if self.on_frame is not None:
+            self._post(VoiceOver() if talking else VoiceOverEnded())
 
     def _hear(self, frame: NDArray[np.int16], ears: NDArray[np.int16]) -> None:
         """Take a frame without echo: for the service, and for the wake word engine."""

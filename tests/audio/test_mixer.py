@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipit.audio.mixer import FADE_MS, VOLUME_RAMP_MS, Mixer, volume_gain
+from pipit.audio.mixer import CEILING_DBFS, CUE_UNDER_SPEECH_DB, DUCK_MS, FADE_MS, UNDUCK_MS, VOLUME_RAMP_MS, Mixer, volume_gain
 
 RATE = 48000
 BLOCK = RATE // 50
@@ -262,17 +262,23 @@ def test_volume_set_in_silence_needs_no_ramp() -> None:
     assert not pull(mixer).any()
 
 
-def test_short_sounds_overlap_each_other_and_speech() -> None:
-    mixer = loud(prebuffer_ms=0)
-    mixer.write(np.full(4 * BLOCK, 1000, np.int16))
+def test_short_sounds_overlap_each_other() -> None:
+    mixer = loud()
     mixer.cue(np.full(1500, 200, np.int16))
     assert mixer.cue_playing
     first = pull(mixer)
     mixer.cue(np.full(BLOCK, 30, np.int16))
     rest = pull(mixer, 2)
-    assert first[-1] == 1200
-    assert [rest[0], rest[1500 - BLOCK], rest[-1]] == [1230, 1030, 1000]
+    assert [first[-1], rest[0], rest[1500 - BLOCK], rest[-1]] == [200, 230, 30, 0]
     assert not mixer.cue_playing
+
+
+def test_short_sounds_are_quieter_under_speech() -> None:
+    mixer = loud(prebuffer_ms=0)
+    mixer.write(np.full(4 * BLOCK, 1000, np.int16))
+    mixer.cue(np.full(3 * BLOCK, 200, np.int16))
+    sound = pull(mixer, 3)
+    assert sound[-1] == 1000 + round(200 * 10 ** (-CUE_UNDER_SPEECH_DB / 20))
 
 
 def test_discard_leaves_short_sounds_alone() -> None:
@@ -283,14 +289,53 @@ def test_discard_leaves_short_sounds_alone() -> None:
     np.testing.assert_array_equal(pull(mixer, 3), 500)
 
 
-def test_what_is_too_loud_is_clipped() -> None:
+def test_what_is_too_loud_is_turned_down_and_keeps_its_shape() -> None:
     mixer = loud()
-    for _ in range(3):
-        mixer.cue(np.full(BLOCK, 20000, np.int16))
-    mixer.cue(np.zeros(0, np.int16))
-    np.testing.assert_array_equal(pull(mixer), 32767)
-    assert mixer.level_dbfs == pytest.approx(0, abs=0.01)
+    sound = tone(20 * BLOCK).astype(np.float64)
+    sound *= 25000 / np.abs(sound).max()
+    sound[: 8 * BLOCK] *= 0.5
+    for _ in range(2):
+        mixer.cue(sound.astype(np.int16))
+    pulled = pull(mixer, 20).astype(np.float64)
+    ceiling = 32768 * 10 ** (CEILING_DBFS / 20)
+    assert np.abs(pulled[8 * BLOCK + RATE // 1000 :]).max() <= ceiling * 1.01
+    np.testing.assert_allclose(pulled[: 8 * BLOCK - RATE // 1000], 2 * sound[: 8 * BLOCK - RATE // 1000], atol=2)
+    later = slice(10 * BLOCK, 20 * BLOCK)
+    likeness = np.corrcoef(pulled[later], sound[later])[0, 1]
+    assert likeness > 0.999, "it was clipped"
     assert not mixer.cue_playing
+
+
+def test_the_limiter_lets_go_again() -> None:
+    mixer = loud()
+    mixer.cue(np.full(BLOCK, 30000, np.int16))
+    mixer.cue(np.full(BLOCK, 30000, np.int16))
+    mixer.cue(np.full(10 * BLOCK, 1000, np.int16))
+    assert pull(mixer, 10)[-1] == 1000
+
+
+def test_speech_is_ducked_at_once_and_comes_back_gently() -> None:
+    mixer = loud(prebuffer_ms=0)
+    mixer.write(np.full(60 * BLOCK, 10000, np.int16))
+    pull(mixer)
+    mixer.duck(20)
+    down = pull(mixer, 2)
+    assert down[round(RATE * DUCK_MS / 1000)] == 1000
+    mixer.unduck()
+    up = pull(mixer, 20)
+    assert up[0] < 1100
+    assert 4000 < up[round(RATE * UNDUCK_MS / 2000)] < 7000
+    assert up[-1] == 10000
+    assert np.abs(np.diff(up.astype(int))).max() < 10, "it would click"
+
+
+def test_what_begins_while_ducked_begins_ducked_and_short_sounds_do_not_duck() -> None:
+    mixer = loud(prebuffer_ms=0)
+    mixer.duck(20)
+    mixer.cue(np.full(BLOCK, 500, np.int16))
+    assert pull(mixer)[-1] == 500
+    mixer.write(np.full(2 * BLOCK, 10000, np.int16))
+    assert pull(mixer).max() == 1000
 
 
 def test_the_reference_is_what_was_pulled() -> None:

@@ -33,7 +33,7 @@ FED: dict[type[Event], Event] = {
     if kind is events.CaptureLost
     else kind()
     for _, kind in inspect.getmembers(events, inspect.isclass)
-    if issubclass(kind, Event) and kind not in (Event, events.VoiceEnded, events.ConversationTooLong)
+    if issubclass(kind, Event) and kind not in (Event, events.VoiceEnded, events.VoiceOverEnded, events.ConversationTooLong)
 }
 """One of each event that can be fed to the machine."""
 
@@ -93,7 +93,7 @@ def test_the_pairs_that_mean_nothing() -> None:
     }
     service = ["GreetingFinished", "ReplyAudible", "ReplyExpected", "ReplyFinished", "ReplyInterrupted", "ToolsRunning"]
     session = ["SessionEnded", "SessionFailed", "SessionReady"]
-    user = ["UserStarted", "UserStopped", "VoiceHeard"]
+    user = ["UserStarted", "UserStopped", "VoiceHeard", "VoiceOver"]
     assert missing == IGNORED(service, session, user)
 
 
@@ -104,7 +104,7 @@ def IGNORED(service: list[str], session: list[str], user: list[str]) -> dict[Sta
         State.IDLE: sorted([*service, *session, *user, "CaptureRunning"]),
         State.CONNECTING: sorted([*service, *user, "CaptureRunning", "WakeHeard"]),
         State.LISTENING: sorted(
-            ["GreetingFinished", "ReplyFinished", "ReplyInterrupted", "SessionReady", "CaptureRunning", "WakeHeard"]
+            ["GreetingFinished", "ReplyFinished", "ReplyInterrupted", "SessionReady", "CaptureRunning", "VoiceOver", "WakeHeard"]
         ),
         State.HEARING: sorted(
             [
@@ -116,11 +116,12 @@ def IGNORED(service: list[str], session: list[str], user: list[str]) -> dict[Sta
                 "CaptureRunning",
                 "UserStarted",
                 "VoiceHeard",
+                "VoiceOver",
                 "WakeHeard",
             ]
         ),
-        State.THINKING: sorted(["SessionReady", "CaptureRunning", "UserStopped", "VoiceHeard"]),
-        State.SPEAKING: sorted(["SessionReady", "CaptureRunning", "ReplyAudible", "ReplyExpected", *user]),
+        State.THINKING: sorted(["SessionReady", "CaptureRunning", "UserStopped", "VoiceHeard", "VoiceOver"]),
+        State.SPEAKING: sorted(["SessionReady", "CaptureRunning", "ReplyAudible", "ReplyExpected", *user[:3]]),
         State.MUTED: sorted([*service, *session, *user, "CaptureLost", "CaptureRunning", "Pressed", "WakeHeard"]),
         State.FAULT: sorted([*service, *session, *user, "CaptureRunning"]),
         State.STOPPED: everything,

@@ -29,6 +29,22 @@ VOLUME_RAMP_MS = 15
 
 LONGEST_PREBUFFER_MS = 240
 
+DUCK_DB = 20.0
+"""How much quieter speech is while somebody seems to talk over it: clearly out of the way, and still going on if it was a cough."""
+DUCK_MS = 20
+UNDUCK_MS = 250
+"""How long it takes to fall and to rise: down at once, up gently."""
+
+CUE_UNDER_SPEECH_DB = 8.0
+"""How much quieter short sounds are while speech plays."""
+
+CEILING_DBFS = -1.0
+"""No peak goes beyond this: where speech and short sounds add up to more, all is turned down for a moment. A clipped loudspeaker is
+what an echo canceller cannot learn."""
+RELEASE_MS = 80
+_CHUNK_MS = 1
+_CUE_GAIN_UNDER_SPEECH = 10 ** (-CUE_UNDER_SPEECH_DB / 20)
+
 
 def volume_gain(percent: float) -> float:
     """Return the factor for a volume setting of 0 to 100: its cube, as PulseAudio maps per cent to gain; 50 % is -18 dB."""
@@ -71,10 +87,15 @@ class Mixer:
         self._longest_prebuffer = min(self._capacity, max(self._base_prebuffer, LONGEST_PREBUFFER_MS * rate_hz // 1000))
         self._fade_step = 1000 / (FADE_MS * rate_hz)
         self._volume_step = 1000 / (VOLUME_RAMP_MS * rate_hz)
+        self._duck_step, self._unduck_step = 1000 / (DUCK_MS * rate_hz), 1000 / (UNDUCK_MS * rate_hz)
+        self._ceiling = 32768 * 10 ** (CEILING_DBFS / 20)
+        self._chunk = max(1, _CHUNK_MS * rate_hz // 1000)
+        self._release = _CHUNK_MS / RELEASE_MS
         # written by the main thread
         self._orders = Orders()
         self._volume = float(volume)
         self._cues_given = 0
+        self._duck_to = 1.0
         # written by the playback thread
         self._played = 0
         self._playing = False
@@ -84,6 +105,9 @@ class Mixer:
         self._gaps = 0
         self._envelope = 0.0  # gain of the speech: 0 before it starts, 1 while it plays
         self._gain = volume_gain(volume)
+        self._ducked = 1.0  # gain of the speech under a person's
+        self._cue_gain = 1.0
+        self._limit = 1.0  # gain of the limiter
         self._last = 0.0  # last sample of speech that was mixed
         self._residue = 0.0  # where speech stopped; falls to zero, see `_settle`
         self._sounding: list[NDArray[np.int16]] = []  # what is left of each short sound
@@ -166,6 +190,14 @@ class Mixer:
         """Set the volume, 0 to 100 (clamped); it acts within the next `pull`, in 15 ms."""
         self._volume = min(100.0, max(0.0, float(percent)))
 
+    def duck(self, db: float = DUCK_DB) -> None:
+        """Make the speech quieter by so much until `unduck`; within the next `pull`, in 20 ms."""
+        self._duck_to = 10 ** (-abs(db) / 20)
+
+    def unduck(self) -> None:
+        """Let the speech be heard again, in 250 ms."""
+        self._duck_to = 1.0
+
     # -- playback thread --------------------------------------------------------------------------------------------------------
 
     def pull(self, frames: int) -> NDArray[np.int16]:
@@ -180,12 +212,13 @@ class Mixer:
         target = volume_gain(self._volume)
         if sounds:
             self._gain = self._scale(work, self._gain, target, self._volume_step)
+            self._turn_down(work)
             np.clip(work, -32768, 32767, out=work)
             np.rint(work, out=work)
             np.copyto(out, work, casting="unsafe")
             self._mean_square = float(np.dot(work, work)) / max(1, frames)
         else:
-            self._gain = target
+            self._gain, self._limit = target, 1.0
             out.fill(0)
             self._mean_square = 0.0
         self.reference.write(out)
@@ -195,6 +228,7 @@ class Mixer:
         self._out = np.zeros(frames, np.int16)
         self._work = np.zeros(frames, np.float32)
         self._ramp = np.zeros(frames, np.float32)
+        self._cues_mixed = np.zeros(frames, np.float32)
         self._counting = np.arange(1, frames + 1, dtype=np.float32)
 
     def _add_speech(self, work: NDArray[np.float32]) -> bool:
@@ -224,6 +258,7 @@ class Mixer:
         """Go on with the utterance, or start it; return how much of the block it fills."""
         if not self._playing:
             self._playing = self._may_start(orders)
+            self._ducked = self._duck_to
         if not self._playing:
             return 0
         limit = orders.begun_at if self._played < orders.begun_at else orders.written
@@ -251,6 +286,9 @@ class Mixer:
         work[:until_end] = self._speech[at : at + until_end]
         work[until_end:count] = self._speech[: count - until_end]
         self._envelope = self._scale(work[:count], self._envelope, target, self._fade_step)
+        duck_to = self._duck_to
+        duck_step = self._duck_step if duck_to < self._ducked else self._unduck_step
+        self._ducked = self._scale(work[:count], self._ducked, duck_to, duck_step)
         if count:
             self._last = float(work[count - 1])
         self._played += count
@@ -272,17 +310,37 @@ class Mixer:
         while self._cues:
             self._sounding.append(self._cues.popleft())
         if not self._sounding:
+            self._cue_gain = _CUE_GAIN_UNDER_SPEECH if self._playing else 1.0
             return False
-        left = []
+        left, cues = [], self._cues_mixed[: len(work)]
+        cues.fill(0)
         for cue in self._sounding:
             count = min(len(work), len(cue))
-            work[:count] += cue[:count]
+            cues[:count] += cue[:count]
             if count < len(cue):
                 left.append(cue[count:])
             else:
                 self._cues_done += 1
         self._sounding = left
+        under_speech = _CUE_GAIN_UNDER_SPEECH if self._playing else 1.0
+        self._cue_gain = self._scale(cues, self._cue_gain, under_speech, self._volume_step)
+        work += cues
         return True
+
+    def _turn_down(self, work: NDArray[np.float32]) -> None:
+        """Keep the block below the ceiling by a gain that moves in straight lines, never beyond what each millisecond needs.
+
+        Only the first millisecond of a block is not seen before it comes; what is too loud there is left to the headroom.
+        """
+        if self._limit == 1 and max(work.max(), -work.min()) <= self._ceiling:
+            return
+        starts = np.arange(0, len(work), self._chunk)
+        needed = np.minimum(1.0, self._ceiling / np.maximum(np.maximum.reduceat(np.abs(work), starts), 1.0))
+        gains = [self._limit]
+        for now, then in zip(needed, [*needed[1:], 1.0], strict=True):
+            gains.append(min(gains[-1] + self._release, now, then))
+        self._limit = float(gains[-1])
+        work *= np.interp(np.arange(1, len(work) + 1), [*starts, len(work)], gains).astype(np.float32)
 
     def _scale(self, block: NDArray[np.float32], gain: float, target: float, step: float) -> float:
         """Multiply by a gain that moves towards `target` by `step` a sample; return where it ended."""

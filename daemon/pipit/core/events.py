@@ -75,6 +75,19 @@ class Held(Event):
     """The button was held down for `button.hold_s`."""
 
 
+@dataclass(frozen=True, slots=True)
+class VoiceOver(Event):
+    """Somebody talks over the reply: decided here, on sound from which the reply was taken out.
+
+    The conversation makes the reply quieter. It passes the event on to the machine only where the service does not hear for itself.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceOverEnded(Event):
+    """It was nothing, or is over. Not for the machine: the conversation lets the reply be heard again."""
+
+
 # -- from the conversation ------------------------------------------------------------------------------------------------------
 
 

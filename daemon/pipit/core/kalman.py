@@ -23,7 +23,7 @@ up with 100 ppm, so that the loop that corrects it (`core.drift`) sees the movem
 20 s of sound to find 100 ppm."""
 
 STILL = 0.9998
-"""The same while it stands still. A person who talks over the loudspeaker disturbs the filter the less: an intelligibility (STOI) of
+"""The same while it stands still. A person who talks over it disturbs the filter the less: an intelligibility (STOI) of
 0.986 against 0.967 with 0.999, at the level of the echo."""
 
 _NOISE_MEMORY = 0.9  # smoothing of the residual's spectrum: about ten blocks

@@ -47,6 +47,7 @@ from pipit.core.events import (
     UserStarted,
     UserStopped,
     VoiceHeard,
+    VoiceOver,
     WakeHeard,
 )
 
@@ -162,6 +163,7 @@ TRANSITIONS: Table = {
     (State.SPEAKING, GreetingFinished): (State.LISTENING, ()),
     (State.SPEAKING, ToolsRunning): (State.THINKING, ()),
     (State.SPEAKING, ReplyInterrupted): (State.HEARING, ()),
+    (State.SPEAKING, VoiceOver): (State.HEARING, (Interrupt(),)),
     (State.SPEAKING, Pressed): _CUT_IN,
     (State.SPEAKING, WakeHeard): _CUT_IN,
     (State.SPEAKING, TimePassed): _CUT_IN,

@@ -58,12 +58,17 @@ class Proof:
         self.verdict = Verdict.UNPROVEN
         self.count = 0
         """How many measurements there were so far."""
-        self._floor_db = floor_db
+        self.floor_db = floor_db
         self._measured: deque[Measurement] = deque(maxlen=1200)  # ten minutes of reply
         self._recent: deque[Measurement] = deque(maxlen=_VERDICT)
         self._noise = NoiseFloor()
         self._pending: deque[tuple[float, float]] = deque()
         self._span: list[tuple[float, float]] = []
+        self._silent = 0
+
+    def trust(self) -> None:
+        """Believe in it from the start, because it was proven before."""
+        self.verdict = Verdict.WORKS
 
     def feed(
         self, microphone: NDArray[np.int16], left: NDArray[np.int16], reference: NDArray[np.int16] | None, talking: bool
@@ -78,14 +83,15 @@ class Proof:
         """
         left_power = power(left)
         self._noise.feed(10 * math.log10(left_power))
+        self._silent = 0 if reference is not None else self._silent + 1
         if talking:
             self._pending.clear()
         elif reference is not None and dbfs(reference) > _QUIETEST_DBFS:
             self._pending.append((power(microphone), left_power))
-        if len(self._pending) > _DOUBTED_FRAMES:
+        while len(self._pending) > (_DOUBTED_FRAMES if self._silent < _DOUBTED_FRAMES else 0):
             self._span.append(self._pending.popleft())
-        if len(self._span) == _SPAN_FRAMES:
-            self._measure()
+            if len(self._span) == _SPAN_FRAMES:
+                self._measure()
 
     def removed_db(self, since: int = 0) -> float | None:
         """Return how much was removed: the median of the measurements after the first `since`; None if there were none."""
@@ -105,7 +111,7 @@ class Proof:
             self._judge()
 
     def _judge(self) -> None:
-        wanted_db = self._floor_db + (_AGAIN_DB if self.verdict is Verdict.FAILS else 0)
+        wanted_db = self.floor_db + (_AGAIN_DB if self.verdict is Verdict.FAILS else 0)
         good = sum(m.left_db <= _INAUDIBLE_DB or (m.removed_db or 0.0) >= wanted_db for m in self._recent)
         self.verdict = Verdict.WORKS if 2 * good > _VERDICT else Verdict.FAILS
 
