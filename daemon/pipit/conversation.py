@@ -195,6 +195,7 @@ class Conversation:
             self._spawn(self._session.interrupt(reply.id, self._silence(reply), by_service=False))
         if wake is not None and not self._full_duplex():
             self._cursor = max(self._hearing.heard.oldest, self._first_sample(wake.position))
+            self._silence_until = 0.0  # what is sent from here on is the person's, echo in it or not
         self._finish_turn(interrupted=True)
 
     def voice(self, event: events.VoiceHeard | events.VoiceEnded | events.VoiceOver | events.VoiceOverEnded) -> events.Event | None:

@@ -136,7 +136,7 @@ def _prove(proof: _Proof, daemon: _Daemon, server: Rehearsal, played: Path) -> N
 
 
 def _speech_s(played: Path) -> float:
-    """Return for how long something spoke in a WAV: spans of sound of at least half a second, pauses below half a second included."""
+    """Return for how long something spoke in a WAV: spans of at least half a second of sound, with their short pauses."""
     samples, rate_hz = read_wav(played)
     mono, window = samples[:, 0], rate_hz // 20
     loud = [dbfs(mono[start : start + window]) > _REPLY_DBFS for start in range(0, len(mono), window)]
