@@ -13,32 +13,38 @@ from pipit.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class ServiceSettings:
-    """The section `service`, whichever provider it names."""
+class CommonSettings:
+    """What every service has, one socket or a cascade."""
 
     api_key: Secret | None = option(
         None,
         "Key of your account. Keep it out of this file: !credential NAME (systemd), !env NAME or !file PATH.",
     )
+    insecure: bool = option(False, "Accept ws:// and http:// to other hosts than this one: key and voice can be read on the way.")
+    instructions: str = option("You live in a kitchen speaker. Answer briefly.", "What the agent is told about itself.")
+    greeting: str | None = option(None, "What the agent says when a conversation begins. Null: it listens first.")
+    voice: str | None = option(None, "Voice, in the provider's words. Null: the provider's default.")
+    keyterms: tuple[str, ...] = option((), "Names and words that the service should expect to hear.", example=["Sonos", "Hue"])
+    connect_s: float = option(10.0, "From the wake word until the service must be ready.", unit="s", minimum=1, maximum=120)
+    read_s: float = option(30.0, "Longest silence of the service while a reply is due.", unit="s", minimum=1, maximum=600)
+    write_s: float = option(10.0, "Longest time that the network may refuse what Pipit sends.", unit="s", minimum=1, maximum=120)
+
+
+@dataclass(frozen=True)
+class ServiceSettings(CommonSettings):
+    """The section `service` of a service with one socket, whichever provider it names."""
+
     url: str | None = option(
         None,
         "WebSocket address in place of the provider's own, for a region, a proxy or a server at home.",
         example="ws://127.0.0.1:8765/v1/realtime",
     )
-    insecure: bool = option(False, "Accept ws:// to other hosts than this one: key and voice can be read on the way.")
     model: str | None = option(None, "Model, in the provider's words. Null: the preset's.")
-    instructions: str = option("You live in a kitchen speaker. Answer briefly.", "What the agent is told about itself.")
-    greeting: str | None = option(None, "What the agent says when a conversation begins. Null: it listens first.")
-    voice: str | None = option(None, "Voice, in the provider's words. Null: the provider's default.")
     turn_detection: Mapping[str, Any] = option(
         factory=dict,
         doc="How the service finds the end of what you say, in the provider's own terms. Empty: as the provider does by default.",
     )
-    keyterms: tuple[str, ...] = option((), "Names and words that the service should expect to hear.", example=["Sonos", "Hue"])
     extra: Mapping[str, Any] = option(factory=dict, doc="Merged into the provider's session object as it is, last.")
-    connect_s: float = option(10.0, "From the wake word until the service must be ready.", unit="s", minimum=1, maximum=120)
-    read_s: float = option(30.0, "Longest silence of the service while a reply is due.", unit="s", minimum=1, maximum=600)
-    write_s: float = option(10.0, "Longest time that the network may refuse what Pipit sends.", unit="s", minimum=1, maximum=120)
 
 
 def check(settings: ServiceSettings, title: str, name: str, *, key_needed: bool = True) -> None:
