@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from pipit.audio.wav import read_wav, write_wav
 from pipit.core.pcm import dbfs
 from pipit.errors import PipitError
+from pipit.offline.espeak import synthesise
 from pipit.rehearsal import Rehearsal
-from pipit.rehearsal.voice import synthesise
 
 Say = Callable[[str], None]
 RecordLine = Mapping[str, Any]

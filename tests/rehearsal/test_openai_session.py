@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipit.rehearsal.ear import TurnDetection
+from pipit.offline.ear import TurnDetection
 from pipit.rehearsal.openai_conversation import Conversation, Spoken, words_of
 from pipit.rehearsal.openai_session import CODES, client_events, defaults, turn_detection, updated
 from pipit.rehearsal.shapes import Refused

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pipit.errors import ConfigError
-from pipit.rehearsal.recogniser import Recogniser
+from pipit.offline.recogniser import Recogniser
+from pipit.rehearsal.server import GRAMMAR
 from tests import speech
 
 pytestmark = pytest.mark.skipif(speech.missing_tools() is not None, reason=str(speech.missing_tools()))
@@ -19,7 +20,7 @@ REQUESTS = ("what time is it", "what is the date today", "tell me a long story",
 
 @pytest.fixture(scope="module")
 def recogniser() -> Recogniser:
-    return Recogniser()
+    return Recogniser(GRAMMAR)
 
 
 def in_a_room(clip: speech.Samples, before_s: float = 0.3) -> speech.Samples:
@@ -80,5 +81,5 @@ def test_equal_sounds_give_equal_results_whatever_was_heard_before(recogniser: R
 
 def test_without_pocketsphinx_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
-    with pytest.raises(ConfigError, match=r"pip install 'pipit\[rehearsal\]'"):
-        Recogniser()
+    with pytest.raises(ConfigError, match=r"pip install 'pipit\[local\]'"):
+        Recogniser(GRAMMAR)

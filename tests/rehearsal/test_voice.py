@@ -7,6 +7,7 @@ import pytest
 
 from pipit.core.pcm import dbfs
 from pipit.errors import ConfigError
+from pipit.offline import espeak
 from pipit.rehearsal import skills, voice
 from pipit.rehearsal.agent import chunk_bytes, sound
 from tests import speech
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.skipif(speech.missing_tools() is not None, reason=str(s
 
 
 async def spoken(text: str, rate_hz: int = 24000, **options: object) -> bytes:
-    return b"".join([pcm async for pcm in voice.speak(text, rate_hz, **options)])  # type: ignore[arg-type]
+    return b"".join([pcm async for pcm in espeak.speak(text, rate_hz, **options)])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("rate_hz", [16000, 22050, 24000, 44100])
@@ -40,7 +41,7 @@ async def test_text_is_never_taken_for_an_option() -> None:
 
 async def test_who_stops_listening_leaves_no_process_behind() -> None:
     async with asyncio.timeout(20):
-        stream = voice.speak(" ".join(skills.STORIES[0]), 24000)
+        stream = espeak.speak(" ".join(skills.STORIES[0]), 24000)
         await anext(stream)
         await stream.aclose()
     # A child that is still there, or a pipe left open, would be reported as a warning, which is an error here.
@@ -48,11 +49,11 @@ async def test_who_stops_listening_leaves_no_process_behind() -> None:
 
 @pytest.mark.parametrize("story", skills.STORIES)
 def test_a_story_lasts_at_least_40_s(story: tuple[str, ...]) -> None:
-    assert sum(len(voice.synthesise(sentence, 16000)) for sentence in story) / 16000 > 40
+    assert sum(len(espeak.synthesise(sentence, 16000)) for sentence in story) / 16000 > 40
 
 
 def test_both_ways_of_speaking_give_the_same() -> None:
-    whole = voice.synthesise("Good morning.", 24000)
+    whole = espeak.synthesise("Good morning.", 24000)
     assert asyncio.run(spoken("Good morning.")) == whole.tobytes()
 
 
@@ -80,4 +81,4 @@ async def test_volume_scales_the_sound() -> None:
 def test_without_espeak_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ConfigError, match="apt install espeak-ng"):
-        voice.check()
+        espeak.check()

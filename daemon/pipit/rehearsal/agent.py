@@ -11,9 +11,10 @@ from datetime import datetime
 
 import numpy as np
 
+from pipit.offline import espeak
+from pipit.offline.ear import Utterance
+from pipit.offline.recogniser import Recogniser
 from pipit.rehearsal import skills, voice
-from pipit.rehearsal.ear import Utterance
-from pipit.rehearsal.recogniser import Recogniser
 
 Say = Callable[[str], None]
 
@@ -90,10 +91,10 @@ async def sound(
         speed: 1 is 165 words a minute.
         volume: 0 to 100 percent.
     """
-    words_per_minute = round(voice.WORDS_PER_MINUTE * speed)
+    words_per_minute = round(espeak.WORDS_PER_MINUTE * speed)
     waiting = bytearray()
     turn = 0
-    async with aclosing(voice.speak(sentence, rate_hz, voice.variant(voice_name), words_per_minute)) as spoken:
+    async with aclosing(espeak.speak(sentence, rate_hz, voice.variant(voice_name), words_per_minute)) as spoken:
         async for pcm in spoken:
             waiting += (np.frombuffer(pcm, "<i2") * (volume / 100)).astype("<i2").tobytes()
             while len(waiting) >= (size := sizes[turn % len(sizes)]):

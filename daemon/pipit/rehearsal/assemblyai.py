@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from pipit.offline.ear import BLIP_MS, Ear, Started, Stopped, Utterance
 from pipit.rehearsal import skills
 from pipit.rehearsal.agent import Agent, Conduct, Left, Say, chunk_bytes, sound
 from pipit.rehearsal.assemblyai_session import CODES, client_events, defaults, interruption_delay_s, turn_detection, updated
-from pipit.rehearsal.ear import BLIP_MS, Ear, Started, Stopped, Utterance
 from pipit.rehearsal.shapes import Refused
 from pipit.rehearsal.wire import Wire
 

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from pipit.core.pcm import HEARING_RATE_HZ, Resampler
+from pipit.offline.ear import BLIP_MS, Ear, Started, Stopped, Utterance
 from pipit.rehearsal import skills
 from pipit.rehearsal.agent import Agent, Conduct, Left, Say, chunk_bytes, sound
 from pipit.rehearsal.dialects import Dialect
-from pipit.rehearsal.ear import BLIP_MS, Ear, Started, Stopped, Utterance
 from pipit.rehearsal.openai_conversation import Conversation, words_of
 from pipit.rehearsal.openai_session import CODES, client_events, defaults, turn_detection, updated
 from pipit.rehearsal.shapes import Refused

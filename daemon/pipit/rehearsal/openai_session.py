@@ -10,7 +10,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipit.rehearsal.ear import TurnDetection
+from pipit.offline.ear import TurnDetection
 from pipit.rehearsal.shapes import Refused, Shape, anything, array, by, either, flag, nullable, number, one_of, record, text
 
 VOICES = ("alloy", "ash", "ballad", "coral", "echo", "sage", "shimmer", "verse", "marin", "cedar")

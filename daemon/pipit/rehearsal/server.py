@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
@@ -20,13 +21,13 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from pipit.errors import ConfigError
-from pipit.rehearsal import voice
+from pipit.offline import espeak
+from pipit.offline.recogniser import Recogniser
 from pipit.rehearsal.agent import Agent, Conduct, Say
 from pipit.rehearsal.assemblyai import AssemblyAI, Lost
 from pipit.rehearsal.dialects import DIALECTS
 from pipit.rehearsal.misbehaviour import Misbehaviour
 from pipit.rehearsal.openai_realtime import OpenAIRealtime
-from pipit.rehearsal.recogniser import Recogniser
 from pipit.rehearsal.wire import Session, Wire
 
 PATHS = {
@@ -37,6 +38,8 @@ PATHS = {
 LARGEST_MESSAGE_BYTES = 24 * 1024 * 1024
 """Room for the 15 MiB of sound that OpenAI takes in one message, in base64."""
 DEFAULT_MODEL = "gpt-realtime"
+GRAMMAR = Path(__file__).with_name("skills.gram")
+"""What its agent understands; the words are in the file beside it."""
 
 
 def _unheard(line: str) -> None:
@@ -103,10 +106,10 @@ class Rehearsal:
         return f"ws://{host}:{self.port}{paths[provider]}"
 
     async def __aenter__(self) -> Self:
-        voice.check()
+        espeak.check()
         async with AsyncExitStack() as stack:
             worker = stack.enter_context(ThreadPoolExecutor(1, "rehearsal-ear"))
-            recogniser = await asyncio.get_running_loop().run_in_executor(worker, Recogniser)
+            recogniser = await asyncio.get_running_loop().run_in_executor(worker, Recogniser, GRAMMAR)
             self._say(f"the recogniser was loaded in {recogniser.load_s * 1000:.0f} ms")
             self._agent = Agent(recogniser, worker, self._now)
             self._closing = asyncio.Event()

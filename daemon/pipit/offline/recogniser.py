@@ -23,7 +23,6 @@ SHORTEST_S = 0.1
 """No word is shorter, and the decoder fails when there is no whole frame."""
 
 _FRAME = RATE_HZ // 100
-_FOLDER = Path(__file__).parent
 _WAKE_WORD_REST = re.compile(r"^(_\w+|((hey|okay) )?(jarvis|alexa|computer|mycroft))\b ?")
 
 _LOWEST_SCORE = -5.5
@@ -55,22 +54,25 @@ class Heard:
 
 
 class Recogniser:
-    """Understands the sentences of skills.gram. Not for the event loop's thread, nor for two threads at once.
+    """Understands the sentences of a grammar. Not for the event loop's thread, nor for two threads at once.
+
+    Args:
+        grammar: a JSGF file; beside it, with the ending .dict, how its words are pronounced.
 
     Raises:
         ConfigError: pocketsphinx is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, grammar: Path) -> None:
         began = time.monotonic()
         try:
             import pocketsphinx
         except ImportError as error:
-            raise ConfigError(f"the rehearsal hears with pocketsphinx ({error}): pip install 'pipit[rehearsal]'") from error
+            raise ConfigError(f"hearing without a network needs pocketsphinx ({error}): pip install 'pipit[local]'") from error
         model = pocketsphinx.get_model_path("en-us/en-us")
-        self._decoder: Any = pocketsphinx.Decoder(hmm=model, dict=str(_FOLDER / "skills.dict"), lm=None, **_OPTIONS)
-        self._decoder.add_jsgf_file("skills", str(_FOLDER / "skills.gram"))
-        self._decoder.activate_search("skills")
+        self._decoder: Any = pocketsphinx.Decoder(hmm=model, dict=str(grammar.with_suffix(".dict")), lm=None, **_OPTIONS)
+        self._decoder.add_jsgf_file("requests", str(grammar))
+        self._decoder.activate_search("requests")
         self.load_s = time.monotonic() - began
         """How long loading took."""
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipit.rehearsal.ear import Ear, Started, Stopped, TurnDetection, Utterance
+from pipit.offline.ear import Ear, Started, Stopped, TurnDetection, Utterance
 from tests import speech
 
 pytestmark = pytest.mark.skipif(speech.missing_tools() is not None, reason=str(speech.missing_tools()))

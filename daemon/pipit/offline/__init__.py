@@ -1,0 +1,1 @@
+"""Speech without a network: finding turns, recognising requests, speaking. For the local service and for the rehearsal."""
