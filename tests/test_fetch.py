@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from pipit.fetch import FetchError, fetch
+from pipit.fetch import Ahead, FetchError, fetch, stream
 
 
 @contextlib.asynccontextmanager
@@ -66,8 +66,11 @@ async def test_answers(raw: bytes, body: bytes) -> None:
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n" + bytes(21), "the answer is longer than 20 bytes"),
         (b"HTTP/1.1 200 OK\r\n\r\n" + bytes(21), "the answer is longer than 20 bytes"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nf\r\n" + bytes(15) + b"\r\n6\r\n", "longer than 20 bytes"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-3\r\n", "longer than 20 bytes"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nf\r\n" + bytes(15) + b"\r\n6\r\n" + bytes(8),
+            "longer than 20 bytes",
+        ),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-3\r\n", "did not answer in HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", "did not answer in HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "did not answer in HTTP"),
         (b"SSH-2.0-OpenSSH\r\n\r\n", "did not answer in HTTP"),
@@ -110,3 +113,108 @@ async def test_a_cancelled_request_leaves_nothing_behind() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+async def test_a_body_is_handed_on_while_it_comes() -> None:
+    more = asyncio.Event()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\none\r\n\r\n")
+        await more.wait()
+        writer.write(b"8\r\ntwo\nthre\r\n1\r\ne\r\n0\r\n\r\n")
+        writer.close()
+
+    listening = await asyncio.start_server(connected, "127.0.0.1", 0)
+    async with asyncio.timeout(10), listening:
+        url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+        async with stream(url, timeout_s=5) as answer:
+            lines = answer.lines()
+            assert await anext(lines) == b"one"
+            more.set()
+            assert [line async for line in lines] == [b"two", b"three"]
+
+
+async def test_a_body_that_falls_silent() -> None:
+    async with (
+        server(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\none", hold=True) as (url, _),
+        stream(url, timeout_s=0.3) as answer,
+    ):
+        pieces = answer.pieces()
+        assert await anext(pieces) == b"one"
+        with pytest.raises(FetchError, match=r"did not answer within 0.3 s"):
+            await anext(pieces)
+
+
+async def test_what_goes_wrong_in_the_block_is_not_blamed_on_the_host() -> None:
+    async with server(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none") as (url, _):
+        with pytest.raises(ValueError, match="ours"):
+            async with stream(url, timeout_s=5):
+                raise ValueError("ours")
+
+
+class Counting:
+    """A server that counts its connections; those before `dead` requests are closed without an answer."""
+
+    def __init__(self, dead: int = 0) -> None:
+        self.connections = 0
+        self.dead = dead
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.writers.append(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            if self.dead:
+                self.dead -= 1
+            else:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        writer.close()
+
+    @contextlib.asynccontextmanager
+    async def run(self) -> AsyncIterator[str]:
+        listening = await asyncio.start_server(self.connected, "127.0.0.1", 0)
+        async with asyncio.timeout(10), listening:
+            yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+
+
+async def test_a_connection_opened_ahead_serves_one_request() -> None:
+    counting = Counting()
+    async with counting.run() as url:
+        ahead = Ahead(url)
+        await ahead.open(5)
+        await ahead.open(5)
+        for expected in (1, 2):
+            assert (await fetch(url, timeout_s=5, limit_bytes=10, ahead=ahead)).body == b"hi"
+            assert counting.connections == expected
+        await ahead.release()
+
+
+async def test_a_connection_that_died_before_the_answer_is_replaced() -> None:
+    counting = Counting(dead=1)
+    async with counting.run() as url:
+        ahead = Ahead(url)
+        await ahead.open(5)
+        assert (await fetch(url, timeout_s=5, limit_bytes=10, ahead=ahead)).body == b"hi"
+        assert counting.connections == 2
+
+
+async def test_a_connection_that_the_server_closed_meanwhile_is_not_used() -> None:
+    counting = Counting()
+    async with counting.run() as url:
+        ahead = Ahead(url)
+        await ahead.open(5)
+        while not counting.writers:  # noqa: ASYNC110 (a socket tells nobody that it was accepted)
+            await asyncio.sleep(0.01)
+        counting.writers[0].close()
+        while counting.connections < 2:  # until the end has been noticed, there is nothing to open
+            await asyncio.sleep(0.01)
+            await ahead.open(5)
+        assert (await fetch(url, timeout_s=5, limit_bytes=10, ahead=ahead)).body == b"hi"
+        assert counting.connections == 2
+
+
+async def test_a_host_that_cannot_be_reached_is_told_ahead() -> None:
+    with pytest.raises(FetchError, match=r"127\.0\.0\.1 cannot be reached"):
+        await Ahead("http://127.0.0.1:9/").open(5)

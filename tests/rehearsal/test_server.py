@@ -63,7 +63,7 @@ async def test_a_port_that_is_taken_is_told() -> None:
 async def test_without_pocketsphinx_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
     async with asyncio.timeout(20):
-        with pytest.raises(ConfigError, match="rehearsal"):
+        with pytest.raises(ConfigError, match="pocketsphinx"):
             await Rehearsal().__aenter__()
 
 
