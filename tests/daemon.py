@@ -51,9 +51,8 @@ class Daemon:
         """Lines on standard error that are no records: there should be none."""
         self.folder = folder
         self._path = folder / "pipit.yaml"
-        text = yaml.safe_dump(dict(configuration))
-        self._path.write_text(re.sub(r"'(![a-z]+ [^']+)'", r"\1", text))  # "!env NAME" stands for a tag
-        self._environment = {**os.environ, **(environment or {})}
+        self.configure(configuration)
+        self._environment = {**os.environ, "RUNTIME_DIRECTORY": str(folder), **(environment or {})}
         self._under = under
         self._changed = asyncio.Condition()
         self.started_at = 0.0
@@ -102,6 +101,23 @@ class Daemon:
             children = Path(f"/proc/{target}/task/{target}/children").read_text().split()
             target = int(children[0])
         os.kill(target, number)
+
+    async def command(self, *words: str) -> tuple[int, str]:
+        """Run `pipit WORDS` as the owner would beside this daemon; return its exit status and what it printed."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "pipit.cli", *words),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=self._environment,
+        )
+        printed, _ = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, printed.decode()
+
+    def configure(self, configuration: Mapping[str, Any]) -> None:
+        """Write the configuration file anew."""
+        text = yaml.safe_dump(dict(configuration))
+        self._path.write_text(re.sub(r"'(![a-z]+ [^']+)'", r"\1", text))  # "!env NAME" stands for a tag
 
     def press(self) -> None:
         """Press the button."""

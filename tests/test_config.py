@@ -857,3 +857,24 @@ def test_an_override_does_not_reach_into_a_list(tmp_path: Path) -> None:
     path.write_text(TWO)
     with pytest.raises(ConfigError, match=r"--set service\.voice: service is not a section"):
         config.load(path, ["service.voice=x"])
+
+
+# -- what differs between two configurations ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("", ()),
+        ("audio: {output: {volume: 20}}", ("audio.output.volume",)),
+        ("log: {level: debug}\nsounds: {wake: false}", ("sounds.wake", "log.level")),
+        ("leds: {driver: off}", ("leds.driver",)),
+    ],
+)
+def test_changes_are_told_by_their_paths(tmp_path: Path, text: str, paths: tuple[str, ...]) -> None:
+    base = "service: {url: 'ws://127.0.0.1:1/v1/realtime'}\n"
+    (tmp_path / "old.yaml").write_text(base)
+    (tmp_path / "new.yaml").write_text(base + text)
+    found = config.changes(config.load(tmp_path / "old.yaml"), config.load(tmp_path / "new.yaml"))
+    assert set(paths) <= set(found)
+    assert {path.split(".")[0] for path in found} == {path.split(".")[0] for path in paths}

@@ -7,14 +7,15 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import date, datetime
 from typing import Any
 
-from pipit import plugins
+from pipit import plugins, remote
 from pipit.audio.mixer import Mixer
 from pipit.conductor import Conductor
-from pipit.config import Choice, Config, Conversation
+from pipit.config import Choice, Config, Conversation, Sounds, changes
 from pipit.core import events
 from pipit.core.gestures import Gestures
 from pipit.core.machine import ONE_QUESTION, TRANSITIONS, Limits, Machine, State
@@ -24,9 +25,9 @@ from pipit.errors import ConfigError
 from pipit.hearing import Hearing
 from pipit.lamp import Lamp
 from pipit.services.durable import Caps, Durable, Provider
+from pipit.system import control, usage
 from pipit.system import state as kept
-from pipit.system import usage
-from pipit.system.journal import recorder
+from pipit.system.journal import Recorder, recorder
 from pipit.system.notify import Pulse, Vitals, keep_fed, notifier
 from pipit.tools import Controls
 from pipit.tools.toolbox import make
@@ -41,12 +42,19 @@ _LAST_RESORT_S = 1.0
 _PATIENCE_S = 3.0
 """No sound processed for this long, with a microphone that claims to run: Pipit is deaf and lets the watchdog restart it."""
 
+_LIVE = ("audio.output.volume", "log.level", "sounds.")
+"""What a new configuration changes at once; the rest waits for a restart."""
+
 _QUIETEST_DBFS, _LOUDEST_DBFS = -50.0, -10.0
 """Range of levels that the lights show."""
 
 
-async def run(config: Config) -> None:
+async def run(config: Config, reread: Callable[[], Config]) -> None:
     """Run the daemon until SIGTERM or SIGINT.
+
+    Args:
+        config: what the owner decided.
+        reread: returns it as it is now, for `pipit reload`; may raise ConfigError.
 
     Raises:
         ConfigError: a part cannot be made of its settings.
@@ -125,6 +133,29 @@ async def run(config: Config) -> None:
     def vitals() -> Vitals:
         return Vitals(hearing.frames, machine.state not in (State.MUTED, State.STARTING))
 
+    async def reload() -> Mapping[str, Any]:
+        nonlocal config
+        try:
+            new = await asyncio.to_thread(reread)
+            live, later = _apply(config, new, mixer, cues, record)
+        except ConfigError as error:
+            for problem in error.problems:
+                record("config", problem, level="error")
+            raise
+        config = new
+        said = [*(f"{path} changed" for path in live), *(f"{path} changes when Pipit is restarted" for path in later)]
+        record("config", f"the configuration was read again: {'; '.join(said) or 'nothing has changed'}")
+        return {"changed": live, "needs_restart": later}
+
+    async def reload_on_signal() -> None:
+        with suppress(ConfigError):  # recorded
+            await reload()
+
+    loop.add_signal_handler(signal.SIGHUP, lambda: conductor.spawn(reload_on_signal()))
+    asked = remote.commands(conductor, device, hearing, lambda: str(duplex), reload)
+    place = control.folder()
+    server = None if place is None else await control.serve(place, asked, record)
+
     button.start(conductor.post_edge)
     hearing.start()
     gc.freeze()  # what lives for ever need not be looked at by the collector, whose pauses would hold up the callbacks
@@ -140,6 +171,8 @@ async def run(config: Config) -> None:
             for task in background:
                 task.cancel()
     finally:
+        if server is not None:
+            server.close()
         await tools.close()
         button.close()
         hearing.stop()
@@ -209,8 +242,24 @@ def _caps(talk: Conversation, complain: Callable[[str], None]) -> Caps:
 
 
 def _cues(mixer: Mixer, config: Config) -> Cues:
-    sounds = config.sounds
-    return Cues(mixer, {"wake": sounds.wake, "done": sounds.done, "error": sounds.error, "timer": sounds.timer})
+    return Cues(mixer, _chosen(config.sounds))
+
+
+def _chosen(sounds: Sounds) -> Mapping[str, bool | str]:
+    return {"wake": sounds.wake, "done": sounds.done, "error": sounds.error, "timer": sounds.timer}
+
+
+def _apply(old: Config, new: Config, mixer: Mixer, cues: Cues, record: Recorder) -> tuple[list[str], list[str]]:
+    """Apply what may change while Pipit runs; return the paths of what did, and of what waits for a restart."""
+    live: list[str] = []
+    later: list[str] = []
+    for path in changes(old, new):
+        (live if path.startswith(_LIVE) else later).append(path)
+    cues.choose(_chosen(new.sounds))
+    record.keep(new.log.level)
+    if "audio.output.volume" in live:  # else it stays as the person has set it by voice
+        mixer.set_volume(new.audio.settings.output.volume)
+    return live, later
 
 
 async def _first(stopped: asyncio.Event, crashed: asyncio.Future[None]) -> None:

@@ -52,6 +52,14 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     add("run", _run, "run the daemon", configured)
+    sub = add("status", _status, "what the running daemon is doing")
+    sub.add_argument("--json", action="store_true", help="one line of JSON")
+    sub = add("volume", _volume, "print or set the volume of the running daemon, until its next start")
+    sub.add_argument("percent", nargs="?", type=float, metavar="PERCENT", help="0 to 100")
+    add("mute", _mute, "stop the microphone's stream")
+    add("unmute", _unmute, "start it again")
+    add("interrupt", _interrupt, "silence the present reply; Pipit listens")
+    add("reload", _reload, "read the configuration again: volume, sounds and log level change at once")
     add("check", _check, "report every error in the configuration", configured)
     sub = add("config", _config, "print the effective configuration, the commented default file, or the JSON Schema", configured)
     sub.add_argument("what", nargs="?", choices=("show", "template", "schema"), default="show")
@@ -72,7 +80,61 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     from pipit import app, config
 
-    asyncio.run(app.run(config.load(options.config, options.set)))
+    def load() -> config.Config:
+        return config.load(options.config, options.set)
+
+    asyncio.run(app.run(load(), load))
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from pipit.system import control
+
+    answer = control.ask("status")
+    if options.json:
+        print(json.dumps(answer))
+    else:
+        for name, value in answer.items():
+            print(f"{name.replace('_', ' '):16} {value}")
+    return 0
+
+
+def _volume(options: argparse.Namespace) -> int:
+    from pipit.system import control
+
+    print(control.ask("volume", options.percent)["volume"])
+    return 0
+
+
+def _mute(options: argparse.Namespace) -> int:
+    from pipit.system import control
+
+    control.ask("mute", True)
+    return 0
+
+
+def _unmute(options: argparse.Namespace) -> int:
+    from pipit.system import control
+
+    control.ask("mute", False)
+    return 0
+
+
+def _interrupt(options: argparse.Namespace) -> int:
+    from pipit.system import control
+
+    control.ask("interrupt")
+    return 0
+
+
+def _reload(options: argparse.Namespace) -> int:
+    from pipit.system import control
+
+    answer = control.ask("reload")
+    for path in answer["changed"]:
+        print(f"{path}: changed")
+    for path in answer["needs_restart"]:
+        print(f"{path}: changes when Pipit is restarted")
     return 0
 
 

@@ -69,6 +69,8 @@ class Conductor:
         self.stopped = asyncio.Event()
         """Set when everything has been said and closed."""
         self.machine = machine
+        self.conversations = 0
+        """How many were begun since the start."""
         self._gestures = gestures
         self._gesture_timer: asyncio.TimerHandle | None = None
         self._device = device
@@ -87,7 +89,6 @@ class Conductor:
         self._busy = False
         self._timer: asyncio.TimerHandle | None = None
         self._conversation: Conversation | None = None
-        self._conversations = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready = False
         self._opened = False
@@ -202,10 +203,10 @@ class Conductor:
             case events.StartCapture():
                 self._start_capture()
             case events.Exit():
-                self._spawn(self._exit())
+                self.spawn(self._exit())
 
     def _open(self, wake: events.WakeHeard | None) -> None:
-        self._conversations += 1
+        self.conversations += 1
         self._conversation = Conversation(
             self._open_session(),
             self._tools,
@@ -215,15 +216,15 @@ class Conductor:
             self._record,
             self._failed,
             full_duplex=self._full_duplex,
-            number=self._conversations,
+            number=self.conversations,
             wake=wake,
             clock=self._clock,
         )
-        self._spawn(self._conversation.run())
+        self.spawn(self._conversation.run())
 
     def _close(self) -> None:
         if self._conversation is not None:
-            self._spawn(self._conversation.close())
+            self.spawn(self._conversation.close())
             self._conversation = None
 
     def _start_capture(self) -> None:
@@ -242,7 +243,8 @@ class Conductor:
             await asyncio.wait(others, timeout=1.2)
         self.stopped.set()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something on the loop; what it dies of, Pipit dies of."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._settle)

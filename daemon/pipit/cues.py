@@ -41,8 +41,13 @@ class Cues:
 
     def __init__(self, mixer: Mixer, chosen: Mapping[str, bool | str]) -> None:
         self._mixer = mixer
+        self.choose(chosen)
+
+    def choose(self, chosen: Mapping[str, bool | str]) -> None:
+        """Change which sounds are played; arguments and errors as above."""
+        rate_hz = self._mixer.rate_hz
         self._sounds = {
-            name: _notes(name, mixer.rate_hz) if choice is True else _file(str(choice), mixer.rate_hz)
+            name: _notes(name, rate_hz) if choice is True else _file(str(choice), rate_hz)
             for name, choice in chosen.items()
             if choice is not False
         }

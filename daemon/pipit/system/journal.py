@@ -48,7 +48,7 @@ class Records(list[Entry]):
         return [entry for entry in self if entry.event == event]
 
 
-def recorder(level: str, format: str) -> Record:
+def recorder(level: str, format: str) -> Recorder:
     """Make the daemon's recorder, and send the libraries' own warnings through it.
 
     Args:
@@ -61,7 +61,7 @@ def recorder(level: str, format: str) -> Record:
     """
     if level not in PRIORITY:
         raise ValueError(f"log level {level!r} is unknown; use one of {', '.join(PRIORITY)}")
-    record = _Recorder(PRIORITY[level], _sink(format))
+    record = Recorder(PRIORITY[level], _sink(format))
     _bridge(record)
     return record
 
@@ -106,12 +106,24 @@ def as_journal(entry: Entry) -> list[bytes]:
     return [f"{name}={_plain(value)}".encode("utf-8", "backslashreplace") for name, value in fields.items()]
 
 
-class _Recorder:
+class Recorder:
+    """A `Record` that writes what is important enough.
+
+    Args:
+        priority: the least important that is written; see `PRIORITY`.
+        sink: takes the entries.
+    """
+
     def __init__(self, priority: int, sink: Callable[[Entry], None]) -> None:
         self._priority = priority
         self._sink = sink
 
+    def keep(self, level: str) -> None:
+        """Change the least important level that is written."""
+        self._priority = PRIORITY[level]
+
     def __call__(self, event: str, message: str, *, level: str = "info", **fields: Any) -> None:
+        """See `Record`."""
         entry = _entry(event, message, level, fields)
         if PRIORITY[level] <= self._priority:
             self._sink(entry)
