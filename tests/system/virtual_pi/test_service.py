@@ -15,7 +15,7 @@ def test_start_returns_only_when_capture_runs(pi: Pi) -> None:
     state = pi.run("cat /proc/asound/card0/pcm0c/sub0/status; systemctl is-active pipit").output
     assert state.startswith("state: RUNNING"), state
     assert state.endswith("active\n")
-    assert pi.journal(began, PIPIT_EVENT="ready")
+    assert pi.until(lambda: pi.journal(began, PIPIT_EVENT="ready"))
 
 
 def test_start_waits_for_a_microphone_that_is_missing(pi: Pi) -> None:
