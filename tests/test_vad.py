@@ -52,6 +52,19 @@ def test_reset_forgets_the_background() -> None:
     assert flags(vad, sound) == first
 
 
+@pytest.mark.parametrize("dbfs", [-60, -50, -40])
+@pytest.mark.parametrize(
+    "silent", [pytest.param(FRAME, id="a frame"), pytest.param(5 * FRAME + 77, id="off the grid"), pytest.param(500 * FRAME, id="10 s")]
+)
+def test_digital_silence_is_no_background(dbfs: float, silent: int) -> None:
+    """A starved or muted sound card: the room's noise afterwards is still the room's noise, which unguarded is speech for seconds."""
+    room = noise(20, dbfs=dbfs, seed=3)
+    sound = np.concatenate([room[: 4 * 16000], np.zeros(silent, np.int16), room[4 * 16000 :]])
+    vad = Vad(1)
+    assert np.mean(flags(vad, sound)[50:]) < 0.01
+    assert not vad.is_speech(np.zeros(FRAME, np.int16))
+
+
 @pytest.mark.parametrize("samples", [0, 160, 319, 321, 480])
 def test_a_wrong_frame_is_refused(samples: int) -> None:
     with pytest.raises(ValueError, match=rf"a frame of {2 * samples} bytes: .* 320 samples"):
@@ -73,6 +86,19 @@ def test_a_missing_module_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "_webrtcvad", None)
     with pytest.raises(ConfigError, match=r"needs the C module _webrtcvad .*: pip install webrtcvad-wheels"):
         Vad()
+
+
+@needs_speech
+@pytest.mark.parametrize("silent_s", [0.1, 1.0])
+def test_a_gap_in_the_sound_does_not_start_a_turn(silent_s: float) -> None:
+    """Nobody speaks after a drop-out, so no turn begins; the person who then does is noticed, and when they have finished."""
+    said = say("what is the weather like in London tomorrow")
+    room = timeline([(5.0, said)], 5.0 + len(said) / 16000 + 2, noise_dbfs=-45)
+    sound = np.concatenate([room[: 3 * 16000], np.zeros(int(silent_s * 16000), np.int16), room[3 * 16000 :]])
+    vad, endpointer = Vad(1), Endpointer()
+    changes = [(change, index) for index, voiced in enumerate(flags(vad, sound)) if (change := endpointer.feed(voiced))]
+    assert [change for change, _ in changes] == ["started", "stopped"]
+    assert changes[0][1] * 0.02 > 5.0 + silent_s
 
 
 @needs_speech
