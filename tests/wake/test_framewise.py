@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipit.wake import Wake
-from pipit.wake.framewise import FRAME, Frames, Settings, Trigger, Word
+from pipit.wake.framewise import FRAME, Bars, Frames, Settings, Trigger, Word
 from tests.speech import blocks
 
 RAMP = np.arange(3 * FRAME + 500, dtype=np.int16)
@@ -61,6 +61,10 @@ def test_reset_forgets_the_unfinished_frame() -> None:
     assert collect(frames, [RAMP[:FRAME]]) == [RAMP[:FRAME].tobytes()]
 
 
+def make(thresholds: Mapping[str, float], patience: int = 1, refractory_s: float = 1.6) -> Trigger:
+    return Trigger({word: Bars(threshold, 0.6 * threshold) for word, threshold in thresholds.items()}, patience, refractory_s)
+
+
 def heard(trigger: Trigger, scores: Sequence[float]) -> list[int]:
     """Feed the scores of one word; list the frames at which it is recognised."""
     return [frame for frame, score in enumerate(scores) if trigger.feed({"a": score})]
@@ -82,37 +86,93 @@ def heard(trigger: Trigger, scores: Sequence[float]) -> list[int]:
     ],
 )
 def test_trigger(patience: int, scores: list[float], expected: list[int]) -> None:
-    assert heard(Trigger({"a": 0.5}, patience, 1.6), scores) == expected
+    assert heard(make({"a": 0.5}, patience, 1.6), scores) == expected
 
 
 def test_without_refractory_time_every_crossing_counts() -> None:
-    assert heard(Trigger({"a": 0.5}, 1, 0.0), [0.9, 0.1, 0.9, 0.9]) == [0, 2]
+    assert heard(make({"a": 0.5}, 1, 0.0), [0.9, 0.1, 0.9, 0.9]) == [0, 2]
 
 
 def test_the_strongest_of_several_words_is_reported() -> None:
-    trigger = Trigger({"a": 0.5, "b": 0.5, "c": 0.95}, 1, 1.6)
+    trigger = make({"a": 0.5, "b": 0.5, "c": 0.95}, 1, 1.6)
     assert trigger.feed({"a": 0.6, "b": 0.8, "c": 0.9}) == Wake("b", 0.8)
 
 
 def test_each_word_has_its_threshold() -> None:
-    trigger = Trigger({"a": 0.9, "b": 0.2}, 1, 1.6)
+    trigger = make({"a": 0.9, "b": 0.2}, 1, 1.6)
     assert trigger.feed({"a": 0.8, "b": 0.1}) is None
     assert trigger.feed({"a": 0.8, "b": 0.3}) == Wake("b", 0.3)
 
 
 def test_one_utterance_is_reported_once_even_if_it_sounds_like_two_words() -> None:
-    trigger = Trigger({"a": 0.5, "b": 0.5}, 1, 1.6)
+    trigger = make({"a": 0.5, "b": 0.5}, 1, 1.6)
     assert trigger.feed({"a": 0.9, "b": 0.1}) == Wake("a", 0.9)
     assert trigger.feed({"a": 0.9, "b": 0.99}) is None
 
 
 def test_reset_forgets_patience_and_refractory_time() -> None:
-    trigger = Trigger({"a": 0.5}, 2, 1.6)
+    trigger = make({"a": 0.5}, 2, 1.6)
     assert heard(trigger, [0.9, 0.9]) == [1]
     trigger.reset()
     assert heard(trigger, [0.9]) == []
     trigger.reset()
     assert heard(trigger, [0.9, 0.9]) == [1]
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        pytest.param([0.24] * 3 + [0.0] * 9, [], id="far"),
+        pytest.param([0.3, 0.4, 0.3, 0, 0, 0, 0, 0, 0], [(7, 0.4)], id="near, and over after 0.4 s"),
+        pytest.param([0.3, 0, 0.4, 0.3, 0.6, *[0] * 30], [], id="the wake came after all"),
+        pytest.param([0.9, 0.4, 0.3, *[0] * 30], [], id="after the wake it is the same utterance"),
+        pytest.param([0.3, *[0] * 6, 0.45, *[0] * 6], [(5, 0.3), (12, 0.45)], id="two"),
+    ],
+)
+def test_near_misses(scores: list[float], expected: list[tuple[int, float]]) -> None:
+    trigger, found = make({"a": 0.5}), []
+    for frame, score in enumerate(scores):
+        trigger.feed({"a": score})
+        missed = trigger.near_miss()
+        if missed:
+            found.append((frame, missed.score))
+    assert found == expected
+
+
+def test_what_lasted_too_short_is_a_near_miss_too() -> None:
+    trigger = make({"a": 0.5}, patience=3)
+    assert heard(trigger, [0.8, 0.9, 0.1, 0.1, 0.1, 0.1, 0.1]) == []
+    assert trigger.near_miss() == Wake("a", 0.9)
+    assert trigger.near_miss() is None
+
+
+def test_of_several_words_the_nearest_is_missed() -> None:
+    trigger = make({"a": 0.5, "b": 0.9})
+    for scores in ({"a": 0.3, "b": 0.4}, {"a": 0.0, "b": 0.6}):
+        trigger.feed(scores)
+    trigger.skip(5)
+    assert trigger.near_miss() == Wake("b", 0.6)
+
+
+def test_while_pipit_speaks_the_lower_bar_counts() -> None:
+    trigger = make({"a": 0.5})
+    assert trigger.feed({"a": 0.31}) is None
+    assert trigger.feed({"a": 0.29}, interrupting=True) is None
+    assert trigger.feed({"a": 0.31}, interrupting=True) == Wake("a", 0.31)
+
+
+def test_time_that_passes_unheard_ends_patience_and_counts_for_the_refractory_time() -> None:
+    trigger = make({"a": 0.5}, patience=2)
+    trigger.feed({"a": 0.9})
+    trigger.skip(1)
+    assert heard(trigger, [0.9, 0.9]) == [1]
+    trigger.skip(18)
+    assert heard(trigger, [0.9, 0.9]) == [1], "1.6 s after the first"
+
+
+@pytest.mark.parametrize(("word", "bar"), [(Word(threshold=0.5), 0.35), (Word(threshold=0.5, interrupting=0.45), 0.45)])
+def test_the_lower_bar(word: Word, bar: float) -> None:
+    assert word.bars() == Bars(0.5, pytest.approx(bar))
 
 
 def test_settings_pair_thresholds_with_names() -> None:

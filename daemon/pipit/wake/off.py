@@ -9,6 +9,7 @@ from pipit.wake import Engine, Wake
 
 if TYPE_CHECKING:
     import numpy as np
+    from _typeshed import ReadableBuffer
     from numpy.typing import NDArray
 
 
@@ -26,8 +27,20 @@ class Deaf:
     """Never hears a wake word."""
 
     words: tuple[str, ...] = ()
+    frame = 320
+    look_back = 0
 
-    def detect(self, block: NDArray[np.int16]) -> Wake | None:
+    def detect(self, block: NDArray[np.int16] | ReadableBuffer, *, interrupting: bool = False) -> Wake | None:
+        """Return None."""
+        return None
+
+    def follow(self, block: NDArray[np.int16] | ReadableBuffer) -> None:
+        """Do nothing."""
+
+    def skip(self, samples: int) -> None:
+        """Do nothing."""
+
+    def near_miss(self) -> Wake | None:
         """Return None."""
         return None
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from pipit.core.options import option
 from pipit.wake import Engine, framewise
 from pipit.wake.classifier import EMBEDDING_BYTES, Classifier
-from pipit.wake.framewise import FRAME_BYTES, FramewiseEngine, Trigger
+from pipit.wake.framewise import CONTEXT, EMBEDDING_FRAMES, FRAME_BYTES, FramewiseEngine, Trigger
 from pipit.wake.models import FEATURES, installed, load, locate, models
 from pipit.wake.tflite import Library, Network
 
@@ -29,15 +29,8 @@ _TRAINED_ON_TFLITE = ("okay_nabu",)
 _FLOOR = {"onnx": 0.0, "tflite": -3.4e38}
 """openWakeWord's two embedding files differ in one thing: ONNX rectifies the first convolution, TFLite does not."""
 
-_CONTEXT = 480
-"""Samples of the previous frame that belong to a frame's mel spectrogram (openWakeWord hands its 1760 samples over)."""
-
 _USED = slice(2 * 56, 2 * 1656)
-"""The bytes of those 1760 samples that the feature model takes: its windows begin 56 samples in; the last 104 are never used."""
-
-_SETTLING_FRAMES = 10
-"""Frames that an embedding looks at (76 mel frames of 10 ms, windows of 25 ms). With the classifier's window, that is how much
-silence it takes until nothing depends on what the memories held before it."""
+"""The bytes of the 1760 samples that the feature model takes: its windows begin 56 samples in; the last 104 are never used."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +76,7 @@ def build(settings: Settings) -> Engine:
         scorers = {
             name: Scorer(classifier, features[flavours[name]].latest(classifier.window)) for name, classifier in classifiers.items()
         }
-        return OpenWakeWord(tuple(features.values()), scorers, settings.trigger(files), resources.pop_all())
+        return OpenWakeWord(tuple(features.values()), scorers, window, settings.trigger(files), resources.pop_all())
 
 
 class Features:
@@ -102,7 +95,7 @@ class Features:
         inputs["floor"][:] = struct.pack("f", _FLOOR[flavour])
         self._pcm, self._embedding = inputs["pcm"], outputs["embedding"]
         self._states = [(data, outputs[name.replace("state", "next")]) for name, data in inputs.items() if name.startswith("state")]
-        self._samples = memoryview(bytearray(2 * _CONTEXT + FRAME_BYTES))
+        self._samples = memoryview(bytearray(2 * CONTEXT + FRAME_BYTES))
         self._embeddings = memoryview(bytearray(window * EMBEDDING_BYTES))
         self._memory = [self._samples, self._embeddings, *(state for state, _ in self._states)]
         self._settle(window)
@@ -113,8 +106,8 @@ class Features:
 
     def feed(self, frame: memoryview) -> None:
         """Take the next 1280 samples."""
-        self._samples[: 2 * _CONTEXT] = self._samples[-2 * _CONTEXT :]
-        self._samples[2 * _CONTEXT :] = frame
+        self._samples[: 2 * CONTEXT] = self._samples[-2 * CONTEXT :]
+        self._samples[2 * CONTEXT :] = frame
         self._pcm[:] = self._samples[_USED]
         self._network.invoke()
         for state, following in self._states:
@@ -135,7 +128,7 @@ class Features:
         for memory in self._memory:
             memory[:] = bytes(len(memory))
         silence = memoryview(bytes(FRAME_BYTES))
-        for _ in range(window + _SETTLING_FRAMES):
+        for _ in range(window + EMBEDDING_FRAMES):  # until nothing depends on what the memories held before
             self.feed(silence)
         self._silence = [bytes(memory) for memory in self._memory]
 
@@ -157,6 +150,7 @@ class OpenWakeWord(FramewiseEngine):
     Args:
         features: every feature model in use.
         scorers: for each word, its classifier over the embeddings of one of them.
+        window: how many embeddings the longest of them looks at.
         trigger: what makes a score a wake word.
         resources: frees the models.
     """
@@ -165,10 +159,11 @@ class OpenWakeWord(FramewiseEngine):
         self,
         features: tuple[Features, ...],
         scorers: Mapping[str, Scorer],
+        window: int,
         trigger: Trigger,
         resources: ExitStack,
     ) -> None:
-        super().__init__(tuple(scorers), trigger)
+        super().__init__(tuple(scorers), window, trigger)
         self._features = features
         self._scorers = scorers
         self._resources = resources
@@ -177,9 +172,12 @@ class OpenWakeWord(FramewiseEngine):
         """Free the models. May be called twice; nothing can be detected afterwards."""
         self._resources.close()
 
-    def _score(self, frame: memoryview) -> dict[str, float]:
+    def _follow(self, frame: memoryview) -> None:
         for features in self._features:
             features.feed(frame)
+
+    def _score(self, frame: memoryview) -> dict[str, float]:
+        self._follow(frame)
         return {word: scorer.score() for word, scorer in self._scorers.items()}
 
     def _forget(self) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipit.core.options import option
 from pipit.errors import ConfigError
 from pipit.wake import Engine, framewise
-from pipit.wake.framewise import FRAME_BYTES, FramewiseEngine, Trigger
+from pipit.wake.framewise import EMBEDDING_FRAMES, FRAME_BYTES, FramewiseEngine, Trigger
 from pipit.wake.models import Collection, locate
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 _MODELS_REMEDY = 'python -c "import openwakeword.utils as u; u.download_models()"'
 
 _FEATURES = ("melspectrogram.onnx", "embedding_model.onnx")
-
-_SETTLING_FRAMES = 10
-"""Frames that an embedding looks at; see `openwakeword._SETTLING_FRAMES`."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ class StockOpenWakeWord(FramewiseEngine):
     """
 
     def __init__(self, model: Any, keys: Mapping[str, str], trigger: Trigger) -> None:
-        super().__init__(tuple(keys), trigger)
+        super().__init__(tuple(keys), max(model.model_inputs.values()), trigger)
         self._model = model
         self._keys = keys
         self._forget()
@@ -73,6 +70,9 @@ class StockOpenWakeWord(FramewiseEngine):
     def close(self) -> None:
         """Free the models. May be called twice; nothing can be detected afterwards."""
         self._model = None
+
+    def _follow(self, frame: memoryview) -> None:
+        self._score(frame)
 
     def _score(self, frame: memoryview) -> dict[str, float]:
         import numpy as np
@@ -83,7 +83,7 @@ class StockOpenWakeWord(FramewiseEngine):
     def _forget(self) -> None:
         """Feed silence until nothing is left of what was heard, or of the random sound that the package begins with."""
         silence = memoryview(bytes(FRAME_BYTES))
-        for _ in range(max(self._model.model_inputs.values()) + _SETTLING_FRAMES):
+        for _ in range(max(self._model.model_inputs.values()) + EMBEDDING_FRAMES):
             self._score(silence)
 
 
