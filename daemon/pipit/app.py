@@ -7,8 +7,8 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from typing import Any
 
@@ -111,7 +111,8 @@ async def run(config: Config, reread: Callable[[], Config]) -> None:
 
     mixer = device.mixer
     controls = Controls(lambda: mixer.volume, mixer.set_volume, ring, lambda: datetime.now().astimezone())
-    tools = make(config.tools, controls, complain)
+    with _located(config):
+        tools = make(config.tools, controls, complain)
     conductor = Conductor(
         machine,
         Gestures(config.button.settings.hold_s, config.button.settings.bounce_s),
@@ -207,8 +208,18 @@ def check(config: Config) -> None:
         raise ConfigError(*problems)
 
 
+@contextmanager
+def _located(config: Config) -> Iterator[None]:
+    """Say of problems where they stand in the file."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(*map(config.locate, error.problems)) from error
+
+
 def _check_tools(config: Config) -> None:
-    make(config.tools, Controls(lambda: 0.0, lambda _: None, lambda _: None, datetime.now), lambda _: None)
+    with _located(config):
+        make(config.tools, Controls(lambda: 0.0, lambda _: None, lambda _: None, datetime.now), lambda _: None)
 
 
 def _services(config: Config) -> tuple[Choice, ...]:
@@ -242,7 +253,8 @@ def _caps(talk: Conversation, complain: Callable[[str], None]) -> Caps:
 
 
 def _cues(mixer: Mixer, config: Config) -> Cues:
-    return Cues(mixer, _chosen(config.sounds))
+    with _located(config):
+        return Cues(mixer, _chosen(config.sounds))
 
 
 def _chosen(sounds: Sounds) -> Mapping[str, bool | str]:
@@ -255,7 +267,8 @@ def _apply(old: Config, new: Config, mixer: Mixer, cues: Cues, record: Recorder)
     later: list[str] = []
     for path in changes(old, new):
         (live if path.startswith(_LIVE) else later).append(path)
-    cues.choose(_chosen(new.sounds))
+    with _located(new):
+        cues.choose(_chosen(new.sounds))
     record.keep(new.log.level)
     if "audio.output.volume" in live:  # else it stays as the person has set it by voice
         mixer.set_volume(new.audio.settings.output.volume)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipit.audio.mixer import Mixer
 from pipit.audio.wav import read_wav
 from pipit.core.pcm import Resampler
+from pipit.errors import ConfigError
 
 # Notes as (Hz, seconds). Rising: go ahead. Falling: finished. Low and repeated: something is wrong. Three times high:
 # a timer. The first three end within 0.3 s, so that they are over before a person who was called upon to speak begins to.
@@ -47,7 +48,7 @@ class Cues:
         """Change which sounds are played; arguments and errors as above."""
         rate_hz = self._mixer.rate_hz
         self._sounds = {
-            name: _notes(name, rate_hz) if choice is True else _file(str(choice), rate_hz)
+            name: _notes(name, rate_hz) if choice is True else _file(name, str(choice), rate_hz)
             for name, choice in chosen.items()
             if choice is not False
         }
@@ -69,7 +70,10 @@ def _tone(pitch_hz: float, length_s: float, rate_hz: int) -> NDArray[np.int16]:
     return np.rint(np.sin(2 * np.pi * pitch_hz * t) * shape * _PEAK * 32767).astype(np.int16)
 
 
-def _file(path: str, rate_hz: int) -> NDArray[np.int16]:
-    samples, file_rate_hz = read_wav(path)
+def _file(name: str, path: str, rate_hz: int) -> NDArray[np.int16]:
+    try:
+        samples, file_rate_hz = read_wav(path)
+    except ConfigError as error:
+        raise ConfigError(*(f"sounds.{name}: {problem}" for problem in error.problems)) from error
     mono = samples.mean(axis=1).astype(np.int16)
     return Resampler(file_rate_hz, rate_hz, lobes=32).process(mono)

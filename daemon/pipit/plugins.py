@@ -40,10 +40,15 @@ class Choice:
 
         A problem that does not begin with a path gets that of the section, and its name.
         """
-        path = problem.partition(": ")[0]
-        while path not in self.where and path:
-            path = path[: max(path.rfind("."), path.rfind("["), 0)]
-        return f"{self.where[path]}: {problem}" if path in self.where else problem
+        return located(problem, self.where)
+
+
+def located(problem: str, where: Mapping[str, str]) -> str:
+    """Put "FILE:LINE: " in front of "PATH: what is wrong", where that or what is around it is known to stand."""
+    path = problem.partition(": ")[0]
+    while path not in where and path:
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+    return f"{where[path]}: {problem}" if path in where else problem
 
 
 @dataclass(frozen=True)

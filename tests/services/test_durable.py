@@ -397,7 +397,7 @@ async def test_the_next_provider_takes_the_turn_when_the_first_cannot_be_reached
         assert (talk.session.input_rate_hz, talk.session.output_rate_hz) == (16000, 44100)
         (notice,) = talk.of(Notice)
         assert notice.topic == "failover"
-        assert notice.text == "one: 127.0.0.1 refused the connection: nothing listens there; two takes over"
+        assert notice.text == "one: 127.0.0.1 refused the connection: nothing listens on port 9, see service.url; two takes over"
         assert talk.of(Ready) == [Ready("s2")]
     await settled()
 

@@ -53,7 +53,11 @@ def status(code: int, body: bytes) -> InvalidStatus:
     ("error", "kind", "words"),
     [
         (socket.gaierror(-2, "Name or service not known"), "retryable", "the name h cannot be looked up"),
-        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "retryable", "h refused the connection"),
+        (
+            ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+            "retryable",
+            "h refused the connection: nothing listens on port 443",
+        ),
         (OSError(errno.ENETUNREACH, "Network is unreachable"), "retryable", "h cannot be reached (Network is unreachable)"),
         (TimeoutError(errno.ETIMEDOUT, "Connection timed out"), "retryable", "h cannot be reached (Connection timed out)"),
         (ConnectionResetError(), "retryable", "h cannot be reached (ConnectionResetError)"),
@@ -88,7 +92,7 @@ def status(code: int, body: bytes) -> InvalidStatus:
     ids=lambda v: type(v).__name__ if isinstance(v, Exception) else "",
 )
 def test_every_failure_has_words(error: Exception, kind: str, words: str) -> None:
-    event = explain(error, "h", (SECRET,), by_code)
+    event = explain(error, "h", 443, (SECRET,), by_code)
     assert isinstance(event, Failed)
     assert event.kind == kind
     assert event.reason.startswith(words)
@@ -96,12 +100,12 @@ def test_every_failure_has_words(error: Exception, kind: str, words: str) -> Non
 
 
 def test_a_good_end() -> None:
-    assert explain(ConnectionClosedOK(Close(1000, "bye"), Close(1000, "bye"), True), "h", (), by_code) == Ended("bye")
+    assert explain(ConnectionClosedOK(Close(1000, "bye"), Close(1000, "bye"), True), "h", 443, (), by_code) == Ended("bye")
 
 
 def test_a_fault_of_ours_is_not_explained_away() -> None:
     with pytest.raises(AssertionError, match="not a network failure: KeyError"):
-        explain(KeyError("x"), "h", (), by_code)
+        explain(KeyError("x"), "h", 443, (), by_code)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
@@ -292,7 +293,9 @@ async def test_a_server_that_is_no_websocket_server() -> None:
 async def test_nothing_listens() -> None:
     async with raw_server(lambda r, w: asyncio.sleep(0)) as url:
         pass
-    assert await last_of(session_to(url)) == Failed("retryable", "127.0.0.1 refused the connection: nothing listens there")
+    port = urlsplit(url).port
+    refused = f"127.0.0.1 refused the connection: nothing listens on port {port}, see service.url"
+    assert await last_of(session_to(url)) == Failed("retryable", refused)
 
 
 async def test_the_name_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     problems = (*loading.reader.problems(), *misfits)
     if problems:
         raise ConfigError(*problems)
-    return Config(**values)
+    return Config(**values, where=loading.reader.where)
 
 
 def _written(root: Node) -> dict[str, str]:

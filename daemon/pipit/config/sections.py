@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipit.core.options import option
 from pipit.errors import ConfigError
-from pipit.plugins import Choice
+from pipit.plugins import Choice, located
 from pipit.tools.settings import Settings as Tools
 
 
@@ -126,3 +126,9 @@ class Config:
     button: Choice
     sounds: Sounds
     log: Log
+    where: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """Path of an option -> "FILE:LINE"."""
+
+    def locate(self, problem: str) -> str:
+        """Put "FILE:LINE: " in front of "PATH: what is wrong", where it stands in the file."""
+        return located(problem, self.where)

@@ -52,12 +52,13 @@ def closed(code: int, reason: str, title: str, secrets: Sequence[str]) -> Ended 
             return Failed("retryable", f"{title} closed the connection: code {code}{said}")
 
 
-def explain(error: BaseException, host: str, secrets: Sequence[str], closed: Closed) -> Event:
+def explain(error: BaseException, host: str, port: int, secrets: Sequence[str], closed: Closed) -> Event:
     """Say what an exception on the way to a service means to the owner.
 
     Args:
         error: what `resolve`, `race` or websockets raised.
         host: whom we wanted to reach, for the message.
+        port: where.
         secrets: the key and its like, which are cut out of the service's words.
         closed: the codec's reading of close codes.
     """
@@ -81,7 +82,7 @@ def explain(error: BaseException, host: str, secrets: Sequence[str], closed: Clo
         case ssl.SSLError():
             return Failed("config", f"{host} does not speak TLS ({error.reason}): is service.url a ws:// address?")
         case ConnectionRefusedError():
-            return Failed("retryable", f"{host} refused the connection: nothing listens there")
+            return Failed("retryable", f"{host} refused the connection: nothing listens on port {port}, see service.url")
         case OSError():
             return Failed("retryable", f"{host} cannot be reached ({error.strerror or type(error).__name__}): is the network up?")
         case _:

@@ -205,7 +205,7 @@ class WebSocketSession:
         parts = urlsplit(request.url)
         secure = parts.scheme == "wss"
         self._advance(_Stage.RESOLVING)
-        addresses = await resolve(parts.hostname or "", parts.port or (443 if secure else 80))
+        addresses = await resolve(parts.hostname or "", self._port)
         self._advance(_Stage.CONNECTING)
         plain = await race(addresses, self._deadlines.write_s)
         self._advance(_Stage.UPGRADING)
@@ -335,6 +335,11 @@ class WebSocketSession:
     def _host(self) -> str:
         return urlsplit(self._codec.request().url).hostname or "the service"
 
+    @property
+    def _port(self) -> int:
+        parts = urlsplit(self._codec.request().url)
+        return parts.port or (443 if parts.scheme == "wss" else 80)
+
     def _why(self, error: OSError | WebSocketException) -> Event:
         """Say why the session is over."""
         if self._verdict is not None:
@@ -343,7 +348,7 @@ class WebSocketSession:
             return Ended("closed here")
         if isinstance(error, TimeoutError) and error.errno is None:
             return self._too_late()
-        return failures.explain(error, self._host, _secrets(self._codec.request()), self._codec.closed)
+        return failures.explain(error, self._host, self._port, _secrets(self._codec.request()), self._codec.closed)
 
     def _too_late(self) -> Failed:
         if self._stage is _Stage.OPEN:
