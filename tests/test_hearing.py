@@ -16,7 +16,7 @@ from pipit.core.events import CaptureRunning, Event, VoiceEnded, VoiceHeard, Wak
 from pipit.core.pcm import HEARING_RATE_HZ
 from pipit.echo import Through
 from pipit.hearing import FRAME, Hearing
-from pipit.wake import openwakeword
+from pipit.wake import Wake, openwakeword
 from tests import speech
 
 HEY_AT_S = 3.0
@@ -27,14 +27,34 @@ def sound(rate_hz: int) -> NDArray[np.int16]:
     return speech.timeline(clips, seconds=9, rate_hz=rate_hz, noise_dbfs=-60)
 
 
-def listen(path: Path, *, conversing: bool = False, wake_counts: bool = True) -> tuple[Hearing, list[Event]]:
+class Seen:
+    """Notes what a witness is told."""
+
+    def __init__(self) -> None:
+        self.samples, self.wakes, self.near = 0, list[Wake](), list[Wake]()
+        self.woke, self.missed = self.wakes.append, self.near.append
+
+    def hear(self, ears: NDArray[np.int16]) -> None:
+        self.samples += len(ears)
+
+
+def listen(
+    path: Path,
+    *,
+    conversing: bool = False,
+    wake_counts: bool = True,
+    interrupting: bool = False,
+    word: openwakeword.Word | None = None,
+    seen: Seen | None = None,
+) -> tuple[Hearing, list[Event]]:
     """Run a file through to its end."""
     device = build(Settings(input=Input(path=str(path), at_end="stop"), output=Output(), pace="fast"))
-    engine = openwakeword.build(openwakeword.Settings())
+    engine = openwakeword.build(openwakeword.Settings(words=(word or openwakeword.Word(),)))
     events: queue.Queue[Event] = queue.Queue()
     errors: list[BaseException] = []
-    hearing = Hearing(device, engine, Through(full_duplex=False), events.put, errors.append)
+    hearing = Hearing(device, engine, Through(full_duplex=False), events.put, errors.append, seen)
     hearing.wake_counts = wake_counts
+    hearing.interrupting = interrupting
     hearing.on_frame = (lambda: None) if conversing else None
     hearing.start()
     device.open()
@@ -81,6 +101,37 @@ def test_a_closed_gate_ignores_the_wake_word(tmp_path: Path) -> None:
     write_wav(tmp_path / "heard.wav", sound(16000), 16000)
     _, events = listen(tmp_path / "heard.wav", wake_counts=False)
     assert not [event for event in events if isinstance(event, WakeHeard)]
+
+
+def test_a_near_miss_is_counted_and_the_witness_told(tmp_path: Path) -> None:
+    write_wav(tmp_path / "heard.wav", sound(16000), 16000)
+    seen = Seen()
+    hearing, events = listen(tmp_path / "heard.wav", word=openwakeword.Word(threshold=1.0), seen=seen)
+    assert not [event for event in events if isinstance(event, WakeHeard)]
+    assert hearing.near_misses == 1
+    [near] = seen.near
+    assert near.word == "hey_jarvis"
+    assert near.score > 0.5
+    assert seen.wakes == []
+    assert seen.samples == hearing.heard.written
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_the_witness_sees_the_wakes_that_count(tmp_path: Path, counts: bool) -> None:
+    write_wav(tmp_path / "heard.wav", sound(16000), 16000)
+    seen = Seen()
+    hearing, _ = listen(tmp_path / "heard.wav", wake_counts=counts, seen=seen)
+    assert len(seen.wakes) == counts
+    assert hearing.near_misses == 0
+
+
+def test_what_interrupts_needs_less(tmp_path: Path) -> None:
+    write_wav(tmp_path / "heard.wav", sound(16000), 16000)
+    word = openwakeword.Word(threshold=1.0, interrupting=0.4)
+    _, idle = listen(tmp_path / "heard.wav", word=word)
+    _, speaking = listen(tmp_path / "heard.wav", word=word, interrupting=True)
+    assert [type(event) for event in idle if isinstance(event, WakeHeard)] == []
+    assert [type(event) for event in speaking if isinstance(event, WakeHeard)] == [WakeHeard]
 
 
 def test_where_voice_was_is_known_frame_by_frame(tmp_path: Path) -> None:

@@ -171,6 +171,7 @@ class Conductor:
     def _apply_gates(self) -> None:
         meaning = self.machine.meaning
         self._hearing.wake_counts = meaning.wake
+        self._hearing.interrupting = self.machine.state is State.SPEAKING
         if self._conversation is not None:
             self._conversation.uplink = meaning.uplink
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from pipit.core.speech import Endpointer
 from pipit.echo import Canceller
 from pipit.echo.reference import Reference
 from pipit.vad import Vad
-from pipit.wake import Engine
+from pipit.wake import Detector, Wake
 
 FRAME = HEARING_RATE_HZ // 50
 """Samples in 20 ms, the frame of the voice activity detector."""
@@ -31,29 +32,48 @@ KEPT_S = 20
 _VOICE_AGAIN_FRAMES = 50  # while somebody goes on talking, say so once a second
 
 
+class Witness(Protocol):
+    """Sees what the wake word engine hears and finds. Called from the dsp thread."""
+
+    def hear(self, ears: NDArray[np.int16]) -> None:
+        """Take the next frame, before the engine."""
+
+    def woke(self, wake: Wake) -> None:
+        """Take a wake word that counted."""
+
+    def missed(self, near: Wake) -> None:
+        """Take a wake word that came near its threshold and did not reach it."""
+
+
 class Hearing:
     """Owns the dsp thread.
 
     Args:
         device: where sound comes from; `device.captured` is read by this object only.
-        engine: the wake word engine.
+        engine: hears the wake word.
         canceller: the echo canceller.
         post: takes events; called from the dsp thread.
         failed: takes the exception that ended the dsp thread, if one does.
+        witness: sees what the engine hears and finds, to keep it.
     """
 
     def __init__(
         self,
         device: Device,
-        engine: Engine,
+        engine: Detector,
         canceller: Canceller,
         post: Callable[[Event], None],
         failed: Callable[[BaseException], None],
+        witness: Witness | None = None,
     ) -> None:
         self.heard = Ring(KEPT_S * HEARING_RATE_HZ)
         """The cleaned sound: mono, 16 kHz. Written by the dsp thread, read by the main thread."""
         self.wake_counts = False
         """Whether a wake word is reported. Set by the main thread."""
+        self.interrupting = False
+        """Whether a wake word would interrupt Pipit's voice. Set by the main thread."""
+        self.near_misses = 0
+        """How often a wake word came near its threshold and did not reach it."""
         self.on_frame: Callable[[], None] | None = None
         """Called from the dsp thread after each frame while a conversation wants sound. Set by the main thread."""
         self.frames = 0
@@ -70,6 +90,7 @@ class Hearing:
         self._reference = Reference(device.mixer.reference, device.mixer.rate_hz, device.reference_at)
         self._post = post
         self._failed = failed
+        self._witness = witness
         self._vad = Vad(mode=1)
         self._endpointer = Endpointer()
         self._voiced = bytearray(KEPT_S * 50)
@@ -181,6 +202,18 @@ class Hearing:
             elif change == "stopped":
                 self._post(VoiceEnded())
             on_frame()
-        wake = self._engine.detect(ears)
+        self._look_for_wake(ears, position)
+
+    def _look_for_wake(self, ears: NDArray[np.int16], position: int) -> None:
+        if self._witness is not None:
+            self._witness.hear(ears)
+        wake = self._engine.detect(ears, interrupting=self.interrupting)
         if wake is not None and self.wake_counts:
             self._post(WakeHeard(wake.word, wake.score, position))
+            if self._witness is not None:
+                self._witness.woke(wake)
+        near = self._engine.near_miss()
+        if near is not None and self.wake_counts:
+            self.near_misses += 1
+            if self._witness is not None:
+                self._witness.missed(near)
