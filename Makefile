@@ -1,6 +1,7 @@
 # make demo     the whole speaker with no sound card, no pins and no account (make demo LIVE=1: your own microphone and loudspeaker)
 # make test     every test                  make check    style, types and the dependency rules
 # make bench    the measurements            make install  on a Raspberry Pi, with sudo
+# make test-system    Pipit installed on virtual Raspberry Pis (tests/system/README.md); the first time builds them, with sudo
 #
 # What a target needs is installed first: Debian packages that are missing (through sudo), Python packages into .venv.
 # Another Python: make test PYTHON=python3.13 (with a virtual environment of its own). Options for pytest: make test ARGS='-k journal'
@@ -9,13 +10,16 @@ PYTHON ?= python3
 VENV   := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import platform; print(platform.python_version())'))
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check bench install clean
+.PHONY: demo test test-system check bench install clean
 
 demo: $(VENV)/.demo
 	$(BIN)/pipit demo $(if $(LIVE),--live)
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -q $(ARGS)
+
+test-system: $(VENV)/.test $(VENV)/.rig
+	$(BIN)/python -m pytest -v tests/system/virtual_pi $(ARGS)
 
 check: $(VENV)/.test
 	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/python -m pytest -q tests/test_architecture.py
@@ -30,6 +34,10 @@ clean:
 	rm -rf .venv* build .demo .*_cache .hypothesis daemon/*.egg-info
 
 # -- what the targets need: a stamp says that it was installed after pyproject.toml and the list of packages last changed ------------
+
+$(VENV)/.rig: systemd/packages.txt
+	systemd/packages.sh rig
+	@touch $@
 
 $(VENV)/.demo: NEEDS = build demo
 $(VENV)/.demo: EXTRAS = rehearsal

@@ -22,6 +22,10 @@ mirror() {
 }
 debian=${DEBIAN_MIRROR:-$(mirror -v security)}
 security=${SECURITY_MIRROR:-$(mirror security)}
+[ -n "$debian" ] && [ -n "$security" ] || {
+    say "no Debian mirror in this machine's apt sources: name one in DEBIAN_MIRROR, and the one of its security updates in SECURITY_MIRROR"
+    exit 1
+}
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 # private_apt FOLDER SOURCE...: an apt of its own in FOLDER; the host's lists and sources are not touched. Sets the array `apt_options`.

@@ -1,13 +1,13 @@
 #!/bin/bash
-# Put the guest's disk together: disk.sh bookworm|trixie. Root tree, kernel modules and the pieces of guest/; Pipit is not on it yet.
-# Prints the folder with `disk` (ext4), `linux`, `devicetree` and `wheels` (links into the cache).
+# Put the guest's disk together: disk.sh bookworm|trixie KERNEL WHEELS. Root tree, kernel modules and the pieces of guest/; Pipit is not
+# on it yet. KERNEL and WHEELS are what kernel.sh and wheels.sh printed; they need no root, this does.
+# Prints the folder with `disk` (ext4) and `devicetree`.
 set -euo pipefail
 . "$(dirname "$0")/cache.sh"
 
 suite=$1
-kernel=$("$rig/kernel.sh")
-tree=$("$rig/tree.sh" "$suite")
-wheels=$("$rig/wheels.sh" "$(basename "$(ls -d "$tree"/usr/lib/python3.[0-9]*)" | tr -d a-z)")
+kernel=$2
+tree=$("$rig/tree.sh" "$suite" "$3")
 
 inputs=$(echo "$kernel $tree" | sha256sum | cut -c1-6)
 result=$cache/disk-$suite-$inputs-$(hash_of tests/system/rig/disk.sh tests/system/rig/guest)
@@ -44,11 +44,9 @@ if [ ! -d "$result" ]; then
     truncate -s 2G "$work/result/disk"
     nice -n 10 mke2fs -q -t ext4 -O ^has_journal -E lazy_itable_init=1,root_owner=0:0 -m 0 -d "$root" "$work/result/disk"
     dtc -q -I dts -O dtb -o "$work/result/devicetree" "$rig/guest/raspberry-pi-4.dts"
-    ln -s "$kernel/linux" "$work/result/linux"
     umount "$work/merged"
     mv "$work/result" "$result"
     keep_newest "disk-$suite"
     say "disk of $suite: $((SECONDS - started)) s, $(du -sh "$result" | cut -f1)"
 fi
-ln -sfn "$wheels" "$result/wheels"
 echo "$result"

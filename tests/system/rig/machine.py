@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -43,10 +44,20 @@ class Disk(NamedTuple):
     @classmethod
     def built(cls, suite: str) -> Disk:
         """Build the disk of a Debian release ("bookworm", "trixie"), or find it in the cache; Pipit is not on it."""
-        root = [] if os.geteuid() == 0 else ["sudo", f"XDG_CACHE_HOME={cache().parent}"]
-        done = subprocess.run([*root, _SCRIPTS / "disk.sh", suite], stdout=subprocess.PIPE, check=True, text=True)
-        folder = Path(done.stdout.strip().splitlines()[-1])
-        return cls(folder / "disk", folder / "linux", folder / "devicetree", folder / "wheels")
+        cache().mkdir(parents=True, exist_ok=True)
+        kernel = _build("kernel.sh")
+        wheels = _build("wheels.sh", suite)
+        folder = _build("disk.sh", suite, kernel, wheels, root=True)
+        return cls(folder / "disk", kernel / "linux", folder / "devicetree", wheels)
+
+
+def _build(script: str, *arguments: str | Path, root: bool = False) -> Path:
+    """Run one of the scripts here, which builds something unless it is in the cache; return the folder it printed."""
+    environment = {"XDG_CACHE_HOME": cache().parent, "PYTHON": sys.executable}
+    become = ["sudo"] if root and os.geteuid() else []
+    command = [*become, "env", *(f"{name}={value}" for name, value in environment.items()), _SCRIPTS / script, *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    return Path(done.stdout.strip().splitlines()[-1])
 
 
 def cache() -> Path:

@@ -20,8 +20,8 @@ import yaml
 
 from pipit.audio.wav import write_wav
 from tests import speech
-from tests.system.rig.install import PIECES, PYTHON, REHEARSAL, with_pipit
-from tests.system.rig.machine import Machine, wait_until
+from tests.system.rig.install import PIECES, PYTHON, REHEARSAL
+from tests.system.rig.machine import Disk, Machine, wait_until
 from tests.system.rig.slowness import slowness
 
 CARD = "Speakerphone"
@@ -90,12 +90,12 @@ class Pi:
     """The guest with Pipit installed, a rehearsal server, and witnesses at the LEDs, the loudspeaker, the journal and the wire.
 
     Args:
-        suite: the Debian release: "bookworm" or "trixie".
+        disk: what `install.with_pipit` made.
         folder: for what this boot needs.
     """
 
-    def __init__(self, suite: str, folder: Path) -> None:
-        self._machine = Machine(with_pipit(suite), folder)
+    def __init__(self, disk: Disk, folder: Path) -> None:
+        self._machine = Machine(disk, folder)
         self.run = self._machine.run
         self.now = self._machine.now
         self.boot_s = self._machine.boot_s
@@ -184,6 +184,10 @@ class Pi:
             self.run("for i in $(seq 100); do systemctl -q is-active unplug || break; sleep 0.1; done")
             self.run(f"echo snd_aloop.0 > {driver}/bind")
             self.run("udevadm settle -t 10")
+
+    def wait(self, seconds: float) -> None:
+        """Let the guest's time pass."""
+        self.run(f"sleep {seconds}", timeout_s=seconds + 60)
 
     # -- looking ----------------------------------------------------------------------------------------------------------------
 

@@ -1,10 +1,11 @@
 #!/bin/bash
-# Make the guest's root tree: tree.sh bookworm|trixie. Debian with systemd, and what systemd/packages.txt lists for a Raspberry Pi.
+# Make the guest's root tree: tree.sh bookworm|trixie WHEELS. Debian with systemd, and what systemd/packages.txt lists for a Raspberry Pi.
 # Prints the folder of the tree. Needs root: the tree has files of several owners, and programs run in it.
 set -euo pipefail
 . "$(dirname "$0")/cache.sh"
 
 suite=$1
+wheels=$2
 
 # What Raspberry Pi OS Lite has anyway, as far as the tests or `make install` need it; the rest is Pipit's own list, less what only
 # Raspberry Pi OS has ("?").
@@ -15,7 +16,7 @@ result=$cache/tree-$suite-$( (cd "$checkout" && cat tests/system/rig/tree.sh; ec
 [ -d "$result" ] && { echo "$result"; exit; }
 
 work=$result.part
-rm -rf "$work"; mkdir -p "$work"/{upper,scratch,merged,lgpio}
+rm -rf "$work"; mkdir -p "$work"/{upper,scratch,merged}
 trap 'umount -q "$work/merged" || true; rm -rf "$work"' EXIT
 
 started=$SECONDS
@@ -29,9 +30,8 @@ say "Debian $suite: $((SECONDS - started)) s"
 # python3-lgpio is a package of Raspberry Pi OS, but not of Debian. So it is made: compiled in a layer over the tree that is thrown away
 # (PYPI=1: with its C library inside), and packed, so that the installer finds it as it would find it there.
 started=$SECONDS
-python3 -m pip download --quiet --quiet --disable-pip-version-check --no-deps --no-binary=:all: --dest "$work/lgpio" lgpio >&2
 mount -t overlay overlay -o "lowerdir=$work/tree,upperdir=$work/upper,workdir=$work/scratch" "$work/merged"
-tar --extract --gzip --file "$work"/lgpio/lgpio-*.tar.gz -C "$work/merged/opt"
+tar --extract --gzip --file "$wheels"/source/lgpio-*.tar.gz -C "$work/merged/opt"
 cp /etc/resolv.conf "$work/merged/etc/resolv.conf"
 nice -n 10 chroot "$work/merged" sh -ec '
     apt-get -qq update

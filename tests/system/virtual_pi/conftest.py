@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
+from tests.system.rig.install import with_pipit
 from tests.system.rig.pi import Pi
 
 SUITES = os.environ.get("SUITES", "bookworm trixie").split()
@@ -14,7 +15,10 @@ SUITES = os.environ.get("SUITES", "bookworm trixie").split()
 @pytest.fixture(scope="session", params=SUITES)
 def pi(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
     """A virtual Pi that is up, with the rehearsal server; booted once for all tests of a Debian release."""
-    with Pi(request.param, tmp_path_factory.mktemp(request.param)) as pi:
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():  # building what is not in the cache takes minutes, and says what it does
+        disk = with_pipit(request.param)
+    with Pi(disk, tmp_path_factory.mktemp(request.param)) as pi:
         yield pi
 
 
