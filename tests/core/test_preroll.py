@@ -28,6 +28,26 @@ def test_a_pause_that_begins_after_the_detection_may_follow_a_short_command_and_
     assert start_frame(voiced, 50) == 50 - LOOK_BACK
 
 
+def test_the_silence_before_a_word_that_was_recognised_early_is_not_where_the_request_starts() -> None:
+    """The word is 400 ms long and recognised with its last sound; the pause after it begins by then, or the request follows at once."""
+    assert start_frame(frames("." * 30 + "v" * 20 + "." * 30), 50) == 50
+    assert start_frame(frames("." * 30 + "v" * 50), 50) == 50 - LOOK_BACK
+
+
+def test_of_two_pauses_the_one_after_the_word_counts() -> None:
+    assert start_frame(frames("v" * 15 + "." * PAUSE + "v" * 22 + "." * 30), 50) == 47
+
+
+def test_the_slowest_recognition_loses_nothing_of_a_request_in_the_same_breath() -> None:
+    """601 ms after the word's last sound, where the request began: the latest of all voices in the bench."""
+    word_ends, detected = 100, 131
+    assert start_frame(frames("v" * 200), detected) <= word_ends
+
+
+def test_a_late_recognition_in_silence_starts_in_that_silence() -> None:
+    assert start_frame(frames("v" * 10 + "." * 70), 60) == 60 - LOOK_BACK
+
+
 def test_the_closure_of_a_consonant_is_no_pause() -> None:
     voiced = frames("v" * 44 + "." * (PAUSE - 1) + "v" * 40)
     assert start_frame(voiced, 50) == 50 - LOOK_BACK
