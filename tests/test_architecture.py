@@ -37,12 +37,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": GROUND | {"plugins", "tools"},
     "cues": GROUND | CONTRACTS,
     "lamp": GROUND | CONTRACTS,
+    "clips": GROUND | {"audio", "wake"},
     "gate": GROUND | {"vad", "wake"},
     "hearing": GROUND | CONTRACTS | {"vad"},
     "conversation": GROUND | CONTRACTS | {"hearing"},
     "conductor": GROUND | CONTRACTS | {"conversation", "cues", "hearing", "lamp"},
     "remote": GROUND | CONTRACTS | {"conductor", "hearing"},
-    "app": GROUND | CONTRACTS | {"conductor", "config", "conversation", "cues", "gate", "hearing", "lamp", "plugins", "remote", "vad"},
+    "app": GROUND
+    | CONTRACTS
+    | {"clips", "conductor", "config", "conversation", "cues", "gate", "hearing", "lamp", "plugins", "remote", "vad"},
     "offline": GROUND | {"vad"},
     "rehearsal": GROUND | {"offline", "vad"},
     "demo": GROUND | CONTRACTS | {"app", "config", "offline", "rehearsal"},
@@ -55,8 +58,10 @@ MAY_NAME_PLUGINS = {"cli", "demo"}
 
 LIBRARIES: dict[str, set[str]] = {
     "gpiozero": {"buttons", "leds", "pins"},
+    "h11": {"rehearsal"},
     "mcp": {"tools"},
     "lgpio": {"pins"},
+    "msgpack": {"rehearsal", "services"},
     "numpy": set(MAY_IMPORT),
     "onnxruntime": {"wake"},
     "openwakeword": {"wake"},
@@ -74,8 +79,10 @@ LIBRARIES: dict[str, set[str]] = {
 
 IMPORTED_WHEN_CHOSEN = {
     "gpiozero",
+    "h11",
     "lgpio",
     "mcp",
+    "msgpack",
     "onnxruntime",
     "openwakeword",
     "pocketsphinx",

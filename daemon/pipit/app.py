@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 from pipit import plugins, remote
 from pipit.audio.mixer import Mixer
+from pipit.clips import Clips
 from pipit.conductor import Conductor
 from pipit.config import Choice, Config, Conversation, Sounds, changes
 from pipit.core import events
@@ -22,6 +24,7 @@ from pipit.core.machine import ONE_QUESTION, TRANSITIONS, Limits, Machine, State
 from pipit.cues import Cues
 from pipit.echo.watch import Duplex, remember, watch
 from pipit.errors import ConfigError
+from pipit.gate import Gated
 from pipit.hearing import Hearing
 from pipit.lamp import Lamp
 from pipit.services.durable import Caps, Durable, Provider
@@ -31,6 +34,7 @@ from pipit.system.journal import Recorder, recorder
 from pipit.system.notify import Pulse, Vitals, keep_fed, notifier
 from pipit.tools import Controls
 from pipit.tools.toolbox import make
+from pipit.wake import Detector, Engine, Wake
 
 _SWITCH_S = 0.0005
 """Longest time a thread keeps the interpreter lock while an audio callback waits for it. The default of 5 ms makes callbacks of
@@ -38,6 +42,11 @@ _SWITCH_S = 0.0005
 
 _LAST_RESORT_S = 1.0
 """The session's own deadline says why it could not connect; the machine's, which cannot, comes this much later."""
+
+_GATE_WRONG = (
+    "the speech gate heard no voice where {!r} was said (score {:.2f}), as a check found. It stays open until Pipit is restarted; "
+    "turn the microphone's gain up, or set gate.mode to 0"
+)
 
 _PATIENCE_S = 3.0
 """No sound processed for this long, with a microphone that claims to run: Pipit is deaf and lets the watchdog restart it."""
@@ -97,7 +106,12 @@ async def run(config: Config, reread: Callable[[], Config]) -> None:
     def post(event: events.Event) -> None:
         loop.call_soon_threadsafe(conductor.feed, event)
 
-    hearing = Hearing(device, engine, canceller, post, failed_elsewhere)
+    def warn(topic: str, text: str) -> None:
+        loop.call_soon_threadsafe(lambda: record(topic, text, level="warning"))
+
+    ears = gated(engine, config, lambda wake: warn("gate", _GATE_WRONG.format(wake.word, wake.score)))
+    clips = _clips(config, lambda text: warn("near_misses", text), clock)
+    hearing = Hearing(device, ears, canceller, post, failed_elsewhere, clips)
     lamp = Lamp(board, lambda: _level(machine.state, hearing.level_dbfs, device.mixer.level_dbfs), clock, record)
     notify = notifier()
     cues = _cues(device.mixer, config)
@@ -127,6 +141,7 @@ async def run(config: Config, reread: Callable[[], Config]) -> None:
         failed,
         full_duplex=duplex,
         clock=clock,
+        changed=_unobserved if clips is None else clips.changed,
     )
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, conductor.feed, events.StopRequested())
@@ -180,6 +195,8 @@ async def run(config: Config, reread: Callable[[], Config]) -> None:
         device.close()
         board.close()
         engine.close()
+        if clips is not None:
+            clips.close()
 
 
 def check(config: Config) -> None:
@@ -215,6 +232,26 @@ def _located(config: Config) -> Iterator[None]:
         yield
     except ConfigError as error:
         raise ConfigError(*map(config.locate, error.problems)) from error
+
+
+def gated(engine: Engine, config: Config, missed: Callable[[Wake], None]) -> Detector:
+    """Put the speech gate in front of a wake word engine, if the owner wants one and there is a word.
+
+    Args:
+        engine: what the configuration chose.
+        config: says whether and how.
+        missed: takes a wake word that the gate would have held back, from the thread that detects.
+    """
+    return Gated(engine, config.gate.mode, missed) if config.gate.enabled and engine.words else engine
+
+
+def _clips(config: Config, complain: Callable[[str], None], clock: Callable[[], float]) -> Clips | None:
+    kept = config.near_misses
+    return Clips(Path(kept.folder), kept.most, complain, clock) if kept.keep else None
+
+
+def _unobserved(state: State, event: events.Event) -> None:
+    """Do nothing with a change of state."""
 
 
 def _check_tools(config: Config) -> None:

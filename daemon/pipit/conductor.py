@@ -65,6 +65,7 @@ class Conductor:
         *,
         full_duplex: Callable[[], bool],
         clock: Callable[[], float],
+        changed: Callable[[State, events.Event], None] = lambda state, event: None,
     ) -> None:
         self.stopped = asyncio.Event()
         """Set when everything has been said and closed."""
@@ -84,6 +85,7 @@ class Conductor:
         self._failed = failed
         self._full_duplex = full_duplex
         self._clock = clock
+        self._tell = changed
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[events.Event] = deque()
         self._busy = False
@@ -150,6 +152,7 @@ class Conductor:
     def _changed(self, before: State, event: events.Event, now: float) -> None:
         state = self.machine.state
         self._lamp.enter(state, now)
+        self._tell(state, event)
         if isinstance(event, events.WakeHeard):
             at_s = round(event.position / HEARING_RATE_HZ, 2)  # of sound since the start: finds it in a recording
             text = f"heard {event.word!r} (score {event.score:.2f})"

@@ -29,7 +29,7 @@ def test_a_pause_that_begins_after_the_detection_may_follow_a_short_command_and_
 
 
 def test_the_silence_before_a_word_that_was_recognised_early_is_not_where_the_request_starts() -> None:
-    """The word is 400 ms long and recognised with its last sound; the pause after it begins by then, or the request follows at once."""
+    """The word is 400 ms long and recognised with its last sound; a pause follows, or the request does."""
     assert start_frame(frames("." * 30 + "v" * 20 + "." * 30), 50) == 50
     assert start_frame(frames("." * 30 + "v" * 50), 50) == 50 - LOOK_BACK
 

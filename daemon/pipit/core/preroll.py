@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 LOOK_BACK_MS = 640
-"""How late after its last sound a wake word is recognised at the most. tests/bench/bench_wake.py, hey_jarvis in 116 voices: where
-silence follows, 448 ms (99 %: 436); where the request follows at once, 601 ms (99 %: 563), and up to 636 ms with a patience of 2."""
+"""How late after its last sound a wake word is recognised at the most. tests/bench/bench_wake.py, hey_jarvis in 116 voices:
+where silence follows, 448 ms (99 %: 436); where the request follows at once, 601 ms (99 %: 563), with a patience of 2 up to 636."""
 
 PAUSE_MS = 200
 """A gap this long is a pause and not the closure of a stop consonant, which lasts 50 to 150 ms."""
