@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 
 import pytest
@@ -84,3 +85,38 @@ async def test_ending_it_closes_open_sessions() -> None:
             await client.until("session.created")
         assert (await client.until_closed())[0] == 1001
     assert server.sessions[0].closed == (1001, "")
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /v1/realtime HTTP/1.1\r\n", b"POST /v1/asr HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf"]
+)
+async def test_ending_it_closes_connections_that_have_not_asked_for_anything(sent: bytes) -> None:
+    async with asyncio.timeout(20):
+        async with Rehearsal() as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(sent)
+            await writer.drain()
+            async with Client(server, "openai"):  # by then the server has seen the other
+                pass
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_ending_it_closes_requests_that_are_never_answered() -> None:
+    async with asyncio.timeout(20):
+        async with Rehearsal(misbehave=Misbehaviour(stall_after_accept=True)) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"POST /v1/asr HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_what_is_no_http_is_hung_up_on() -> None:
+    async with asyncio.timeout(20), Rehearsal() as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"HELLO\r\n\r\n")
+        assert await reader.read() == b""
+        writer.close()

@@ -8,8 +8,10 @@ from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipit.offline import espeak
 from pipit.offline.ear import Utterance
@@ -24,13 +26,37 @@ class Left(Exception):
 
 
 @dataclass(frozen=True)
+class Chat:
+    """How the language model's server writes its answers; servers differ in this. The defaults are OpenAI's ways."""
+
+    calls: Literal["pieces", "whole", "object", "unindexed", "unnamed", "repeated", "stopped"] = "pieces"
+    """How a tool call comes: in pieces; whole, in one chunk; with its arguments as an object instead of text; in pieces without an
+    index; whole, without an id; in pieces that repeat the name; in pieces, and the end says "stop"."""
+    reasoning: Literal["", "reasoning_content", "reasoning", "tags"] = ""
+    """What the model thinks before it answers: nothing; in a field of this name; as <think>…</think> in the text."""
+    stream_options: bool = True
+    """The server knows the parameter `stream_options`."""
+    comments: bool = False
+    """The stream begins with comments, which keep the connection alive."""
+    done: bool = True
+    """The stream ends with [DONE]."""
+
+
+@dataclass(frozen=True)
 class Conduct:
     """How the service behaves when it behaves."""
 
     api_key: str | None = None
     """The only key that is let in; None lets everybody in."""
     think_s: float = 0.3
-    """Time from the end of a turn to the reply's first sound, at least; so that thinking can be seen."""
+    """Time from the end of a turn to the reply's first sound, at least; so that thinking can be seen. Chat: to the first word."""
+    hear_s: float = 0.0
+    """Speech to text: time from a request to its answer, at least."""
+    speak_s: float = 0.0
+    """Text to speech: time from the text to its first sound, at least."""
+    word_s: float = 0.0
+    """Chat: time from one word to the next."""
+    chat: Chat = Chat()
     rates_hz: tuple[int, ...] = (24000,)
     """Sample rates that a client may choose, the first by default. The real OpenAI takes 24000 only; others take more."""
     session_limit_s: float = 3600.0
@@ -42,6 +68,8 @@ class Conduct:
     resume_s: float = 0.0
     """AssemblyAI: a session whose connection was lost can be resumed for so long. The documentation says 30 s; the service has been
     seen to refuse always."""
+    concurrency: int = 5
+    """Fish Audio: requests and live connections at a time."""
     audio_rate_limit: float = 4.0
     """AssemblyAI: how much faster than real time sound may arrive in the long run; what exceeds it is discarded."""
 
@@ -62,9 +90,11 @@ class Agent:
 
     async def understand(self, utterance: Utterance) -> str:
         """Return what was said; empty if nothing was intelligible."""
-        if utterance.blip:
-            return ""
-        heard = await asyncio.get_running_loop().run_in_executor(self._worker, self._recogniser.hear, utterance.samples)
+        return "" if utterance.blip else await self.transcribe(utterance.samples)
+
+    async def transcribe(self, samples: NDArray[np.int16]) -> str:
+        """Return what is said in a recording, shape (n,) at 16 kHz; empty if nothing was intelligible."""
+        heard = await asyncio.get_running_loop().run_in_executor(self._worker, self._recogniser.hear, samples)
         return heard.text
 
     def answer(self, request: str, turn: int) -> skills.Reply:

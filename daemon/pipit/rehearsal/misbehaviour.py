@@ -14,6 +14,9 @@ from pipit.errors import ConfigError
 
 _CLOSE_CODES = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
 
+Stage = typing.Literal["hear", "think", "speak"]
+"""What the endpoints of a cascade do."""
+
 MID_REPLY_S = 0.5
 """After so much sound of a reply happens what is to happen in the middle of it."""
 
@@ -33,27 +36,32 @@ class Misbehaviour:
     refuse_key: bool = False
     """Whatever the key, it is wrong."""
     refuse_upgrade: int | None = None
-    """The WebSocket is refused with this HTTP status, such as 503."""
+    """The WebSocket, or the HTTP request, is refused with this HTTP status, such as 503."""
     connect_delay_s: float = 0.0
-    """The upgrade is answered so many seconds late."""
+    """The upgrade, or the HTTP request, is answered so many seconds late."""
     stall_after_accept: bool = False
-    """The TCP connection is accepted, and the upgrade never answered."""
+    """The TCP connection is accepted, and the upgrade, or the HTTP request, never answered."""
     stall_at_ready: bool = False
-    """The WebSocket opens, and then the service says nothing."""
+    """The WebSocket opens, or the head of the HTTP answer is sent, and then the service says nothing."""
     stall_mid_reply: bool = False
     """Half a second into a reply the service falls silent for ever."""
     drop_mid_reply: bool = False
     """Half a second into a reply the TCP connection is reset."""
+    cut_mid_reply: bool = False
+    """Half a second into a reply the TCP connection is closed in good order, but not the WebSocket or the HTTP answer."""
+    error_mid_reply: bool = False
+    """Half a second into a reply the service says that it has failed: Fish Audio, chat/completions."""
     close_at_ready: int | None = None
     """The service closes with this code instead of becoming ready."""
     close_mid_reply: int | None = None
     """Half a second into a reply the service closes with this code."""
     rubbish_text: bool = False
-    """Text messages that are no JSON are strewn in."""
+    """Text messages that are no JSON are strewn in; whole HTTP answers are none."""
     rubbish_binary: bool = False
     """Binary messages are strewn in."""
     malformed_json: bool = False
-    """JSON of the wrong shape is strewn in: known events with missing fields or fields of another type, lists, null."""
+    """JSON of the wrong shape is strewn in: known events with missing fields or fields of another type, lists, null. Whole HTTP
+    answers are such."""
     unknown_events: bool = False
     """Events of unknown types are strewn in."""
     duplicate_events: bool = False
@@ -66,6 +74,8 @@ class Misbehaviour:
     """Each piece of a reply's sound holds an odd number of bytes: samples are cut in two."""
     late_chunks: int = 0
     """After a reply was cancelled, so many more pieces of its sound follow."""
+    stage: Stage | None = None
+    """Only this stage of a cascade suffers: hear, think or speak."""
 
     def __post_init__(self) -> None:
         problems = []
@@ -79,6 +89,10 @@ class Misbehaviour:
                 problems.append(f"misbehaviour {name}: {code} is no WebSocket close code, such as 1011 (RFC 6455, section 7.4)")
         if problems:
             raise ConfigError(*problems)
+
+    def of(self, stage: Stage | None) -> Misbehaviour:
+        """Return what an endpoint shows that is this stage of a cascade, or none."""
+        return self if self.stage in (None, stage) else Misbehaviour()
 
     @classmethod
     def parse(cls, words: Iterable[str]) -> Self:
@@ -111,6 +125,10 @@ class Misbehaviour:
 
 
 def _value(kind: Any, text: str | None) -> Any:
+    if typing.get_args(kind)[:1] == (Stage,):
+        if text not in (allowed := typing.get_args(Stage)):
+            raise ValueError(f"{text!r} is none of {', '.join(allowed)}")
+        return text
     if kind is bool:
         if text is not None:
             raise ValueError(f"takes no value, not {text!r}")

@@ -23,18 +23,29 @@ from websockets.http11 import Request, Response
 from pipit.errors import ConfigError
 from pipit.offline import espeak
 from pipit.offline.recogniser import Recogniser
+from pipit.rehearsal import chat, fish
 from pipit.rehearsal.agent import Agent, Conduct, Say
 from pipit.rehearsal.assemblyai import AssemblyAI, Lost
 from pipit.rehearsal.dialects import DIALECTS
-from pipit.rehearsal.misbehaviour import Misbehaviour
+from pipit.rehearsal.misbehaviour import Misbehaviour, Stage
 from pipit.rehearsal.openai_realtime import OpenAIRealtime
+from pipit.rehearsal.web import HEAD_BYTES, Connection, Exchange, Visit, wants_websocket
 from pipit.rehearsal.wire import Session, Wire
 
 PATHS = {
     "/v1/realtime": "openai",
     "/v1/ws": "assemblyai",
     **{f"/{name}/v1/realtime": name for name in DIALECTS if name != "openai"},
+    fish.LIVE: "fish",
 }
+"""WebSockets."""
+REQUESTS: dict[str, Stage] = {
+    "/v1/asr": "hear",
+    "/v1/tts": "speak",
+    "/v1/audio/transcriptions": "hear",
+    "/v1/chat/completions": "think",
+}
+"""Plain HTTP; each is a stage of a cascade."""
 LARGEST_MESSAGE_BYTES = 24 * 1024 * 1024
 """Room for the 15 MiB of sound that OpenAI takes in one message, in base64."""
 DEFAULT_MODEL = "gpt-realtime"
@@ -47,15 +58,54 @@ def _unheard(line: str) -> None:
 
 
 class _Connection(ServerConnection):
-    """A client's connection."""
+    """A client's connection: a WebSocket, unless the first request is for something else."""
 
     number = 0
     """1 for the first."""
     faults = Misbehaviour()
+    hand_over: Callable[[_Connection, asyncio.Transport, bytes], None]
+    """Takes a connection that is no WebSocket, and what has been read from it."""
+    closes: Callable[[_Connection], None]
+    """Is told of a connection that was closed before it asked for anything."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the request before anything is made of the connection."""
+        assert isinstance(transport, asyncio.Transport)
+        self.undecided: asyncio.Transport | None = transport
+        self._head = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Find out what it is."""
+        if self.undecided is None:
+            super().data_received(data)
+            return
+        self._head += data
+        if b"\r\n\r\n" not in self._head and len(self._head) < HEAD_BYTES:
+            return
+        transport, self.undecided = self.undecided, None
+        if wants_websocket(self._head):
+            super().connection_made(transport)
+            super().data_received(self._head)
+        else:
+            self.hand_over(self, transport, self._head)
+
+    def eof_received(self) -> None:
+        """The client sends no more."""
+        if self.undecided is None:
+            super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is closed."""
+        if self.undecided is None:
+            super().connection_lost(exc)
+        self.closes(self)
 
 
 class Rehearsal:
-    """A loop-back voice agent server: offline, and it speaks OpenAI Realtime and AssemblyAI Voice Agent.
+    """A loop-back server of voice agents and of what cascades are made of: offline.
+
+    It speaks OpenAI Realtime and its dialects, AssemblyAI Voice Agent, Fish Audio (speech to text, text to speech over HTTP and
+    live), and OpenAI's chat/completions and audio/transcriptions.
 
     async with Rehearsal() as server:
         connect(server.url("openai"))
@@ -96,14 +146,23 @@ class Rehearsal:
         self._now = now
         self._say = say
         self._record = record
+        self.exchanges: list[Exchange] = []
+        """One for each HTTP request, in order; without `record` those that are being answered."""
         self._mistakes: list[Exception] = []
+        self._undecided: set[_Connection] = set()
+        self._visitors: dict[asyncio.Task[None], Connection] = {}
         self._lost: dict[str, Lost] = {}
 
     def url(self, provider: str) -> str:
-        """Return the address for "assemblyai", "openai" or another name in `DIALECTS`."""
+        """Return the address for "assemblyai", "fish" (live), "openai" or another name in `DIALECTS`."""
         paths = {protocol: path for path, protocol in PATHS.items()}
+        return self.http.replace("http", "ws", 1) + paths[provider]
+
+    @property
+    def http(self) -> str:
+        """The address of the plain HTTP endpoints, without their paths."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"ws://{host}:{self.port}{paths[provider]}"
+        return f"http://{host}:{self.port}"
 
     async def __aenter__(self) -> Self:
         espeak.check()
@@ -112,6 +171,8 @@ class Rehearsal:
             recogniser = await asyncio.get_running_loop().run_in_executor(worker, Recogniser, GRAMMAR)
             self._say(f"the recogniser was loaded in {recogniser.load_s * 1000:.0f} ms")
             self._agent = Agent(recogniser, worker, self._now)
+            self._fish = fish.Fish(self._agent, self._conduct)
+            self._chat = chat.Chat(self._agent, self._conduct)
             self._closing = asyncio.Event()
             server = await stack.enter_async_context(
                 serve_websockets(
@@ -125,6 +186,7 @@ class Rehearsal:
                     open_timeout=None,  # a stalled upgrade is a fault that it must be able to show
                 )
             )
+            stack.push_async_callback(self._send_away)
             stack.callback(self._closing.set)
             self.port = server.sockets[0].getsockname()[1]
             self._stack = stack.pop_all()
@@ -138,6 +200,9 @@ class Rehearsal:
     def _connect(self, *args: Any, **options: Any) -> ServerConnection:
         """Take a TCP connection."""
         connection = _Connection(*args, **options)
+        connection.hand_over = self._hand_over
+        connection.closes = self._undecided.discard
+        self._undecided.add(connection)
         self.connections += 1
         connection.number = self.connections
         limit = self._misbehave.sessions
@@ -148,16 +213,15 @@ class Rehearsal:
     async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """Decide on an upgrade: None lets it happen."""
         assert isinstance(connection, _Connection)
-        faults = connection.faults
-        if faults.connect_delay_s:
-            await self._unless_closing(faults.connect_delay_s)
-        if faults.stall_after_accept:
-            await self._closing.wait()
-        if self._closing.is_set():
+        protocol = PATHS.get(urlsplit(request.path).path)
+        faults = connection.faults = connection.faults.of("speak" if protocol == "fish" else None)
+        if not await self._let_in(faults):
             return connection.respond(http.HTTPStatus.SERVICE_UNAVAILABLE, "the rehearsal is over\n")
+        if protocol == "fish":
+            status = self._fish_refuses(request, faults)
+            return connection.respond(http.HTTPStatus(status), json.dumps(fish.refusal(status))) if status else None
         if faults.refuse_upgrade is not None:
             return connection.respond(http.HTTPStatus(faults.refuse_upgrade), "misbehaving\n")
-        protocol = PATHS.get(urlsplit(request.path).path)
         if protocol is None:
             return connection.respond(http.HTTPStatus.NOT_FOUND, f"the rehearsal serves {' and '.join(PATHS)}\n")
         if protocol in DIALECTS and (wrong := DIALECTS[protocol]().asks_for(parse_qs(urlsplit(request.path).query))):
@@ -166,6 +230,91 @@ class Rehearsal:
             error = {"message": "Incorrect API key provided.", "type": "invalid_request_error", "code": "invalid_api_key"}
             return connection.respond(http.HTTPStatus.UNAUTHORIZED, json.dumps({"error": error}))
         return None
+
+    def _fish_refuses(self, request: Request, faults: Misbehaviour) -> int | None:
+        """Return the HTTP status with which a live connection is refused, if it is."""
+        if faults.refuse_upgrade is not None:
+            return faults.refuse_upgrade
+        if not self._knows(request.headers.get("Authorization", ""), faults):
+            return 401
+        return 429 if self._fish.too_many() else None
+
+    async def _let_in(self, faults: Misbehaviour) -> bool:
+        """Wait as long as the faults say; False: the rehearsal is over."""
+        if faults.connect_delay_s:
+            await self._unless_closing(faults.connect_delay_s)
+        if faults.stall_after_accept:
+            await self._closing.wait()
+        return not self._closing.is_set()
+
+    # -- plain HTTP ---------------------------------------------------------------------------------------------------------------
+
+    def _hand_over(self, connection: _Connection, transport: asyncio.Transport, first: bytes) -> None:
+        """Take over a connection that is no WebSocket."""
+        self._undecided.discard(connection)
+
+        def faults(path: str) -> Misbehaviour:
+            return connection.faults.of(REQUESTS.get(path))
+
+        visitor = Connection(transport, first, connection.number, faults, self._answer)
+        task = asyncio.get_running_loop().create_task(visitor.run())
+        self._visitors[task] = visitor
+        task.add_done_callback(self._has_left)
+
+    def _has_left(self, task: asyncio.Task[None]) -> None:
+        del self._visitors[task]
+        if not task.cancelled() and isinstance(mistake := task.exception(), Exception):
+            self._mistakes.append(mistake)
+
+    async def _send_away(self) -> None:
+        """Close what has not asked for anything yet, and what asked by plain HTTP."""
+        for connection in tuple(self._undecided):
+            if connection.undecided is not None:
+                connection.undecided.abort()
+        tasks = list(self._visitors)
+        for visitor in self._visitors.values():
+            visitor.abort()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _answer(self, visit: Visit) -> None:
+        exchange, faults = visit.exchange, visit.faults
+        exchange.protocol = exchange.path.rpartition("/")[2]
+        self.exchanges.append(exchange)
+        try:
+            if await self._let_in(faults):
+                await self._answer_to(visit, exchange.path)
+                self._say(f"http {exchange.connection}: {exchange.protocol} {exchange.status} {exchange.text!r}")
+        finally:
+            if not self._record:
+                self.exchanges.remove(exchange)
+
+    async def _answer_to(self, visit: Visit, path: str) -> None:
+        refusal = fish.refusal if path in ("/v1/asr", "/v1/tts") else chat.refusal
+        if path not in REQUESTS:
+            await visit.answer(404, {"message": f"the rehearsal serves {', '.join((*PATHS, *REQUESTS))}", "status": 404})
+        elif visit.exchange.method != "POST":
+            await visit.answer(405, refusal(405))
+        elif visit.faults.refuse_upgrade is not None:
+            await visit.answer(visit.faults.refuse_upgrade, refusal(visit.faults.refuse_upgrade))
+        elif not self._knows(visit.exchange.headers.get("authorization", ""), visit.faults):
+            await visit.answer(401, refusal(401))
+        elif path == "/v1/asr":
+            await self._fish.asr(visit)
+        elif path == "/v1/tts":
+            await self._fish.tts(visit)
+        elif path == "/v1/chat/completions":
+            await self._chat.completions(visit)
+        else:
+            await self._chat.transcriptions(visit)
+
+    def _knows(self, authorization: str, faults: Misbehaviour) -> bool:
+        """Say whether a key is presented as it should be, and is the right one."""
+        wanted = self._conduct.api_key
+        return not faults.refuse_key and (wanted is None or authorization == f"Bearer {wanted}")
+
+    # -- WebSockets ---------------------------------------------------------------------------------------------------------------
 
     async def _unless_closing(self, seconds: float) -> None:
         try:
@@ -200,9 +349,12 @@ class Rehearsal:
             self._say(f"{session.protocol} {connection.number}: {line}")
 
         say("opened")
-        wire = Wire(connection, session, connection.faults)
+        encode = fish.packed if session.protocol == "fish" else json.dumps
+        wire = Wire(connection, session, connection.faults, encode)
         try:
-            if session.protocol in DIALECTS:
+            if session.protocol == "fish":
+                await self._fish.live(wire, _messages(connection), say)
+            elif session.protocol in DIALECTS:
                 await self._serve_openai(connection, wire, request, say)
             else:
                 service = AssemblyAI(wire, self._agent, self._conduct, self._lost, time.time, say)
@@ -254,6 +406,8 @@ async def serve(host: str, port: int, misbehave: Misbehaviour | None, *, say: Sa
         async with Rehearsal(host, port, misbehave, say=say, record=False) as server:
             for protocol in PATHS.values():
                 say(f"{protocol}: {server.url(protocol)}")
+            for path in REQUESTS:
+                say(f"{server.http}{path}")
             say(f"misbehaviour: {misbehave or 'none'}")
             await asyncio.Event().wait()
     except OSError as error:

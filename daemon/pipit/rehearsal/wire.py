@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,12 @@ RUBBISH_EVERY = 7
 
 _TEXTS = ("", "hello?", "{", '{"type": "session', "\ufffd\x00", "<html><body>502 Bad Gateway</body></html>")
 _BINARIES = (b"", b"\x00", b"\xff\xfe\xfd", b'{"type":"error"}', bytes(range(256)))
-_UNKNOWN = ({"type": "weather.changed", "event_id": "event_x", "degrees": -3}, {"type": "response.", "x": {"y": []}}, {"type": ""})
+_UNKNOWN = (
+    {"type": "weather.changed", "event_id": "event_x", "degrees": -3},
+    {"type": "response.", "x": {"y": []}},
+    {"type": ""},
+    {"event": "log", "message": "hello"},
+)
 _MALFORMED: tuple[Any, ...] = (
     None,
     [],
@@ -35,6 +41,10 @@ _MALFORMED: tuple[Any, ...] = (
     {"type": "reply.audio", "reply_id": {}, "data": 5},
     {"type": "reply.done"},
     {"type": "transcript.user", "text": ["hello"]},
+    {"event": 7},
+    {"event": "audio"},
+    {"event": "audio", "audio": "not bytes"},
+    {"event": "finish", "reason": {"x": 1}},
 )
 
 
@@ -43,7 +53,7 @@ class Session:
     """What happened on one connection; tests look into it. Times are seconds of the event loop's clock."""
 
     protocol: str
-    """"openai" or "assemblyai"."""
+    """"openai", "assemblyai", "fish" or another name in `server.PATHS`."""
     number: int
     """Of the connection, from 1; part of all ids, so that no two sessions use the same."""
     opened_at: float
@@ -52,7 +62,7 @@ class Session:
     received: bytearray = field(default_factory=bytearray)
     """All sound that the client sent and the service accepted: PCM16 at the session's rate."""
     messages: list[dict[str, Any]] = field(default_factory=list)
-    """All messages of the client that were JSON objects."""
+    """All messages of the client that were JSON objects, or msgpack maps."""
     arrivals: list[float] = field(default_factory=list)
     """When each of `messages` arrived."""
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -66,28 +76,37 @@ class Session:
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """Return the events of one type that were sent so far."""
-        return [event for event in self.events if event["type"] == kind]
+        return [event for event in self.events if kind in (event.get("type"), event.get("event"))]
 
 
 class Wire:
     """Sends events. After the socket is gone it sends nothing and says nothing of it: the reading side notices."""
 
-    def __init__(self, connection: ServerConnection, session: Session, faults: Misbehaviour) -> None:
+    def __init__(
+        self,
+        connection: ServerConnection,
+        session: Session,
+        faults: Misbehaviour,
+        encode: Callable[[Any], str | bytes] = json.dumps,
+    ) -> None:
+        self._encode = encode
         self.session = session
         self.faults = faults
         self._connection = connection
         self._stalled = False
         self._sent = 0
         self._reply_s = 0.0
+        self.on_error: Callable[[], Awaitable[None]] | None = None
+        """How the service says that it has failed, where it can."""
 
     async def send(self, event: Mapping[str, Any]) -> None:
         """Send one event."""
         await self._strew()
-        text = json.dumps(event)
+        message = self._encode(event)
         for _ in range(2 if self.faults.duplicate_events else 1):
             if self.session.record and not self._stalled:
-                self.session.events.append(json.loads(text))
-            await self._raw(text)
+                self.session.events.append(copy.deepcopy(dict(event)))
+            await self._raw(message)
 
     def record(self, message: dict[str, Any]) -> None:
         """Note a message of the client."""
@@ -126,6 +145,10 @@ class Wire:
         await self._connection.close(code, reason)
 
     async def _mid_reply(self) -> None:
+        if self.faults.error_mid_reply and self.on_error is not None:
+            await self.on_error()
+        if self.faults.cut_mid_reply:
+            self._connection.transport.close()
         if self.faults.stall_mid_reply:
             self._stalled = True
         if self.faults.drop_mid_reply:
@@ -149,9 +172,9 @@ class Wire:
         if self.faults.rubbish_binary:
             await self._raw(_BINARIES[turn % len(_BINARIES)])
         if self.faults.unknown_events:
-            await self._raw(json.dumps(_UNKNOWN[turn % len(_UNKNOWN)]))
+            await self._raw(self._encode(_UNKNOWN[turn % len(_UNKNOWN)]))
         if self.faults.malformed_json:
-            await self._raw(json.dumps(_MALFORMED[turn % len(_MALFORMED)]))
+            await self._raw(self._encode(_MALFORMED[turn % len(_MALFORMED)]))
 
     async def _raw(self, message: str | bytes) -> None:
         if self._stalled:
