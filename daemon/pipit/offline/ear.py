@@ -31,25 +31,13 @@ class TurnDetection:
     """Pause that ends a turn."""
     padding_ms: int = 300
     """Sound before the start that belongs to the turn."""
+    pause_ms: int | None = None
+    """A pause within the turn that is told of already, shorter than `silence_ms`; None: no such pause."""
 
     @property
     def quietest_dbfs(self) -> float:
         """What speech must be louder than: above a quiet room's noise by default."""
         return -72 + 40 * self.threshold
-
-
-@dataclass(frozen=True)
-class Started:
-    """Somebody speaks; where the turn begins, in ms of all sound received."""
-
-    at_ms: int
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """The pause was long enough; where the turn ends, in ms of all sound received."""
-
-    at_ms: int
 
 
 @dataclass(frozen=True)
@@ -65,6 +53,35 @@ class Utterance:
     def blip(self) -> bool:
         """Whether it is too short to mean anything."""
         return self.voiced_ms < BLIP_MS
+
+
+@dataclass(frozen=True)
+class Started:
+    """Somebody speaks; where the turn begins, in ms of all sound received."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True)
+class Paused:
+    """The turn may be over: `Resumed` or `Stopped` follows."""
+
+    so_far: Utterance
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """It was only a pause."""
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The pause was long enough; where the turn ends, in ms of all sound received."""
+
+    at_ms: int
+
+
+Found = Started | Paused | Resumed | Stopped | Utterance
 
 
 class Ear:
@@ -89,6 +106,7 @@ class Ear:
     def detect(self, detection: TurnDetection | None) -> None:
         """Change how turns are detected; a turn that is under way goes on as if it began now."""
         self._detection = detection
+        self._pausing = False
         if detection is None:
             return
         mode = 0 if detection.threshold < 0.3 else 1 if detection.threshold < 0.7 else 2 if detection.threshold < 0.9 else 3
@@ -106,26 +124,30 @@ class Ear:
         """How much of the sound that is kept is speech."""
         return max(0, FRAME_MS * sum(voiced for _, voiced in self._frames) - _HOLD_MS)
 
-    def feed(self, samples: NDArray[np.int16]) -> list[Started | Stopped | Utterance]:
+    def feed(self, samples: NDArray[np.int16]) -> list[Found]:
         """Take the next samples, shape (n,). After each `Stopped` comes the `Utterance` that it ended."""
         line = np.concatenate((self._rest, self._resampler.process(samples)))
         whole = len(line) // FRAME * FRAME
         self._rest = line[whole:]
-        found: list[Started | Stopped | Utterance] = []
+        found: list[Found] = []
         for start in range(0, whole, FRAME):
             found += self._frame(line[start : start + FRAME])
         return found
 
     def take(self) -> Utterance:
         """Return the sound of the current turn and begin another."""
-        samples = np.concatenate([samples for samples, _ in self._frames] or [np.empty(0, np.int16)])
-        utterance = Utterance(samples, self.voiced_ms)
+        utterance = self._so_far()
         self.clear()
         return utterance
+
+    def _so_far(self) -> Utterance:
+        samples = np.concatenate([samples for samples, _ in self._frames] or [np.empty(0, np.int16)])
+        return Utterance(samples, self.voiced_ms)
 
     def clear(self) -> None:
         """Forget the sound of the current turn; the count of milliseconds goes on."""
         self._frames.clear()
+        self._pausing = False
         self.uncommitted_ms = 0
         if self._detection is not None:
             self._endpointer.reset()
@@ -141,7 +163,7 @@ class Ear:
         speech = self._vad.is_speech(samples)
         return speech and (self._detection is None or dbfs(samples) > self._detection.quietest_dbfs)
 
-    def _frame(self, samples: NDArray[np.int16]) -> list[Started | Stopped | Utterance]:
+    def _frame(self, samples: NDArray[np.int16]) -> list[Found]:
         voiced = self._voiced(samples)
         self._frames.append((samples, voiced))
         self._count += 1
@@ -156,7 +178,18 @@ class Ear:
             return [stopped, self.take()]
         if not self._endpointer.talking:
             self._forget_before(self._detection.padding_ms)
-        return []
+            return []
+        return self._pause(self._detection.pause_ms)
+
+    def _pause(self, pause_ms: int | None) -> list[Found]:
+        """Say whether a pause within the turn has become long enough to be told of, or has ended."""
+        if pause_ms is None:
+            return []
+        pausing = self._endpointer.quiet_ms >= max(FRAME_MS, pause_ms - _HOLD_MS)
+        if pausing == self._pausing:
+            return []
+        self._pausing = pausing
+        return [Paused(self._so_far())] if pausing else [Resumed()]
 
     def _begin(self, padding_ms: int) -> int:
         """Cut the sound kept to the turn that has been found to begin; return its begin in ms."""

@@ -165,7 +165,7 @@ class OpenAIRealtime:
                 await self._speech_started(change)
             elif isinstance(change, Stopped):
                 await self._send("input_audio_buffer.speech_stopped", audio_end_ms=change.at_ms, item_id=self._user_item)
-            else:
+            elif isinstance(change, Utterance):
                 await self._turn_ended(change)
 
     async def _on_input_audio_buffer_commit(self, event: Mapping[str, Any]) -> None:

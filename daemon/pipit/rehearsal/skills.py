@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from pipit.offline.words import date_in_words, time_in_words
+
 STORIES = (
     (
         "Here is a story.",
@@ -55,23 +57,6 @@ JOKES = (
     ("Why do birds fly south in the winter?", "Because it is too far to walk."),
 )
 
-_ONES = (
-    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen"),
-    *("fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
-)
-_TENS = ("", "", "twenty", "thirty", "forty", "fifty")
-_ORDINALS = (
-    *("", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"),
-    *("thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth", "eighteenth", "nineteenth", "twentieth", "twenty first"),
-    *("twenty second", "twenty third", "twenty fourth", "twenty fifth", "twenty sixth", "twenty seventh", "twenty eighth"),
-    *("twenty ninth", "thirtieth", "thirty first"),
-)
-_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_MONTHS = (
-    *("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"),
-)
-
-
 @dataclass(frozen=True)
 class Reply:
     """What the agent says."""
@@ -92,12 +77,12 @@ def _fixed(*replies: Sequence[str]) -> Callable[[datetime], Sequence[Sequence[st
 
 
 def _time(now: datetime) -> Sequence[Sequence[str]]:
-    clock = f"{_hour(now.hour)} {_minutes(now.minute)}"
+    clock = time_in_words(now.hour, now.minute)
     return ((f"It is {clock}.",), (f"The time is {clock}.",), (f"My clock says {clock}.",))
 
 
 def _date(now: datetime) -> Sequence[Sequence[str]]:
-    day = f"{_WEEKDAYS[now.weekday()]}, the {_ORDINALS[now.day]} of {_MONTHS[now.month - 1]}"
+    day = date_in_words(now)
     return ((f"Today is {day}.",), (f"It is {day}.",))
 
 
@@ -158,17 +143,3 @@ def obey(instructions: str) -> Reply:
 
 def _choose(replies: Sequence[Sequence[str]], turn: int) -> tuple[str, ...]:
     return tuple(replies[turn % len(replies)])
-
-
-def _hour(hour: int) -> str:
-    return _ONES[(hour - 1) % 12 + 1]
-
-
-def _minutes(minute: int) -> str:
-    if minute == 0:
-        return "o'clock"
-    if minute < 10:
-        return f"oh {_ONES[minute]}"
-    if minute < 20:
-        return _ONES[minute]
-    return _TENS[minute // 10] + (f" {_ONES[minute % 10]}" if minute % 10 else "")

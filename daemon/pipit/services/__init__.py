@@ -27,6 +27,9 @@ NAMES: Mapping[str, str] = {
     "realtime": "openai_realtime",
     "realtime-beta": "openai_realtime",
     "assemblyai": "assemblyai",
+    "fish": "cascade.provider",
+    "local": "cascade.provider",
+    "cascade": "cascade.provider",
 }
 """`service.provider` -> module. The folder's other modules are what the codecs share."""
 
@@ -89,6 +92,8 @@ class Opening:
     """`Ready.resume` of the session that is to be taken up again."""
     without: frozenset[str] = frozenset()
     """Settings that the service refused (`Failed.without`) and that are left out."""
+    instead_of: str = ""
+    """The provider that should answer and cannot be reached, where the person has not been told yet."""
 
 
 NEW = Opening()

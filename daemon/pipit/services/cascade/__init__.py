@@ -59,8 +59,8 @@ class Stage(Protocol):
 class Hear(Stage, Protocol):
     """Speech to text: one utterance at a time."""
 
-    async def hear(self, samples: NDArray[np.int16]) -> str:
-        """Return what was said, empty where nothing was intelligible.
+    async def hear(self, samples: NDArray[np.int16]) -> str | None:
+        """Return what was said; empty where nobody spoke, None where somebody did and was not understood.
 
         May be called again before it has returned (an utterance that was heard at its first pause and went on); cancelling it drops
         the request.
@@ -130,6 +130,9 @@ class Text:
 
 class Think(Stage, Protocol):
     """The language model."""
+
+    stands_in: str
+    """What is said first where it answers in place of a provider that cannot be reached; empty: nothing."""
 
     def think(self, items: Sequence[Item], tools: Sequence[Declaration]) -> AsyncGenerator[Text | Call, None]:
         """Yield the answer to a conversation. Calls are whole and come when their arguments are complete.

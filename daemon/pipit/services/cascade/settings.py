@@ -88,7 +88,6 @@ class TurnSettings:
         "Transcribe and ask the model at the first short pause already; dropped without a trace if you go on. Costs requests.",
     )
     pause_ms: int = option(250, "That first short pause.", unit="ms", minimum=100, maximum=2000)
-    interrupt: bool = option(True, "Whether talking interrupts a reply, where echo cancelling lets you be heard meanwhile.")
 
 
 @dataclass(frozen=True)

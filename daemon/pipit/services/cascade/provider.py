@@ -1,0 +1,73 @@
+"""Voice services of three stages that are chained on this device, each stage of your choice."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from pipit.errors import ConfigError
+from pipit.services import NEW, Opener, Opening, Session
+from pipit.services.cascade.guarded import NAMES, Name, Stages
+from pipit.services.cascade.session import CascadeSession
+from pipit.services.cascade.settings import Settings
+
+DOCS: Mapping[str, str] = {
+    "cascade": "Speech to text, a language model and text to speech of your choice, chained on this device.",
+    "fish": "Fish Audio hears and speaks, and any language model of your choice answers.",
+    "local": "No network at all: time and date, timers, volume, stop and help, in English.",
+}
+
+PRESETS: Mapping[str, Mapping[Name, str]] = {
+    "cascade": {},
+    "fish": {"hear": "fish", "think": "chat", "speak": "fish"},
+    "local": {"hear": "pocketsphinx", "think": "offline", "speak": "espeak-ng"},
+}
+"""What "auto" means, by provider."""
+
+ENGINES: Mapping[Name, Mapping[str, str]] = {
+    "hear": {"fish": "fish_hear", "openai": "openai_hear", "pocketsphinx": "sphinx_hear", "wyoming": "wyoming_hear"},
+    "think": {"chat": "chat_think", "offline": "offline_think"},
+    "speak": {"espeak-ng": "espeak_speak", "fish": "fish_speak", "piper": "piper_speak", "wyoming": "wyoming_speak"},
+}
+"""An engine in the YAML -> its module; only those that are chosen are imported."""
+
+
+def build(settings: Settings, name: str = "cascade") -> Opener:
+    """Return a factory of sessions.
+
+    Args:
+        settings: the section `service`.
+        name: which preset.
+
+    Raises:
+        ConfigError: a stage cannot be made of its settings; problems of all stages.
+    """
+    problems: list[str] = []
+    made: dict[str, Any] = {}
+    for stage in NAMES:
+        engine = getattr(settings, stage).engine
+        engine = PRESETS[name].get(stage, "auto") if engine == "auto" else engine
+        if engine == "auto":
+            problems.append(f"service.{stage}.engine: provider {name} has none of its own; one of {', '.join(ENGINES[stage])}")
+            continue
+        try:
+            made[stage] = importlib.import_module(f"pipit.services.cascade.{ENGINES[stage][engine]}").build(settings)
+        except ConfigError as error:
+            problems += error.problems
+    if settings.turn.pause_ms >= settings.turn.silence_ms and settings.turn.preemptive:
+        problems.append("service.turn.pause_ms: must be shorter than silence_ms, or turn preemptive off")
+    problems += _unpronounceable(settings.pronunciation)
+    if problems:
+        raise ConfigError(*problems)
+    stages = Stages(**made, connect_s=settings.connect_s, read_s=settings.read_s)
+
+    def open_session(opening: Opening = NEW, /) -> Session:
+        return CascadeSession(stages, settings, opening)
+
+    return open_session
+
+
+def _unpronounceable(spoken: Mapping[str, Any]) -> list[str]:
+    wrong = [word for word, said in spoken.items() if not isinstance(said, str) or not word.strip()]
+    return [f"service.pronunciation.{word}: expected text" for word in wrong]

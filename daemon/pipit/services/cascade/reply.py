@@ -1,0 +1,107 @@
+"""One answer of the model, spoken while it is being written."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+
+from pipit.core.pronunciation import Pronunciation
+from pipit.core.sentences import Sentences
+from pipit.core.speakable import Speakable
+from pipit.services import Event, ReplyAudio, ReplyDone, ReplyStarted, ReplyText
+from pipit.services.cascade import Call, Sample, StageError
+from pipit.services.cascade.attempt import Part
+from pipit.services.cascade.guarded import Stages
+from pipit.services.cascade.script import Script
+
+
+class Reply:
+    """Says what it says through `emit`; its first event is `ReplyStarted`, once there is something to say.
+
+    Args:
+        name: its id.
+        script: an empty one.
+        emit: takes events.
+        called: takes the model's calls of tools, as they come.
+    """
+
+    def __init__(self, name: str, script: Script, emit: Callable[[Event], None], called: Callable[[Call], None]) -> None:
+        self.name = name
+        self.script = script
+        self._emit = emit
+        self._called = called
+        self._begun = self._over = False
+        self._bytes = 0
+
+    async def speak(
+        self,
+        stages: Stages,
+        parts: AsyncGenerator[Part, None],
+        like: Sample | None,
+        spoken: Pronunciation,
+        preface: str,
+    ) -> float | None:
+        """Speak it to its end; return how many letters a second this voice says, if it can be told.
+
+        Args:
+            stages: what it is spoken with.
+            parts: what the model answers.
+            like: see `Speak.speak`.
+            spoken: how words are pronounced.
+            preface: what is said before it.
+
+        Raises:
+            StageError: not to its end. What had been written is spoken as far as possible.
+        """
+        failure: list[StageError] = []
+
+        async def sentences() -> AsyncIterator[str]:
+            try:
+                async for written in self._sentences(parts, preface):
+                    said = spoken.feed(written) + spoken.flush()
+                    self.script.add(written, said)
+                    self.begin()
+                    self._emit(ReplyText(self.name, written))
+                    yield said
+            except StageError as error:
+                failure.append(error)
+
+        async with aclosing(parts), aclosing(stages.voice(sentences(), like)) as sounds:
+            async for sound in sounds:
+                self.begin()
+                before, self._bytes = self._bytes // 2, self._bytes + len(sound.pcm)
+                self.script.sound(self._bytes // 2 - before, sound.spoken)
+                self._emit(ReplyAudio(self.name, sound.pcm))
+        if failure:
+            raise failure[0]
+        letters_per_s = self.script.finish()
+        self.end("completed")
+        return letters_per_s
+
+    def begin(self) -> None:
+        """Say that there is a reply."""
+        if not self._begun and not self._over:
+            self._begun = True
+            self._emit(ReplyStarted(self.name))
+
+    def end(self, status: str, reason: str = "") -> None:
+        """Say that no more of it follows."""
+        if self._begun and not self._over:
+            self._emit(ReplyDone(self.name, status, reason))
+        self._over = True
+
+    async def _sentences(self, parts: AsyncGenerator[Part, None], preface: str) -> AsyncIterator[str]:
+        """Yield what is to be spoken; what comes before a call is spoken while the tool runs."""
+        speakable, sentences = Speakable(), Sentences()
+        if preface:
+            yield preface
+        async for part in parts:
+            if isinstance(part, Call):
+                for sentence in (*sentences.feed(speakable.flush()), *sentences.flush()):
+                    yield sentence
+                self._called(part)
+            else:
+                for sentence in sentences.feed(speakable.feed(part.text)):
+                    yield sentence
+        for sentence in (*sentences.feed(speakable.flush()), *sentences.flush()):
+            yield sentence
