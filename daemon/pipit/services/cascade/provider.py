@@ -57,7 +57,6 @@ def build(settings: Settings, name: str = "cascade") -> Opener:
             problems += error.problems
     if settings.turn.pause_ms >= settings.turn.silence_ms and settings.turn.preemptive:
         problems.append("service.turn.pause_ms: must be shorter than silence_ms, or turn preemptive off")
-    problems += _unpronounceable(settings.pronunciation)
     if problems:
         raise ConfigError(*problems)
     stages = Stages(**made, connect_s=settings.connect_s, read_s=settings.read_s)
@@ -66,8 +65,3 @@ def build(settings: Settings, name: str = "cascade") -> Opener:
         return CascadeSession(stages, settings, opening)
 
     return open_session
-
-
-def _unpronounceable(spoken: Mapping[str, Any]) -> list[str]:
-    wrong = [word for word, said in spoken.items() if not isinstance(said, str) or not word.strip()]
-    return [f"service.pronunciation.{word}: expected text" for word in wrong]

@@ -98,6 +98,3 @@ class Settings(CommonSettings):
     think: ThinkSettings = option(factory=ThinkSettings, doc="The language model.")
     speak: SpeakSettings = option(factory=SpeakSettings, doc="Text to speech.")
     turn: TurnSettings = option(factory=TurnSettings, doc="When it is whose turn.")
-    pronunciation: Mapping[str, Any] = option(
-        factory=dict, doc="How words are said: written form, spoken form.", example={"nginx": "engine x"}
-    )
