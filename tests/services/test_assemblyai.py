@@ -13,7 +13,7 @@ from pipit.core.options import Secret
 from pipit.core.tool import Declaration
 from pipit.errors import ConfigError
 from pipit.services import NEW, Ended, Failed, Line, Opening, Ready, ReplyAudio, ReplyDone, ReplyStarted, ToolCall
-from pipit.services.assemblyai import HUSH_S, KEYTERMS, REMEMBERED, AssemblyAI, Settings, build
+from pipit.services.assemblyai import HUSH_S, KEYTERMS, REMEMBERED, AssemblyAI, Settings, build, session_object
 from tests.services import replay
 
 
@@ -313,3 +313,11 @@ def test_bad_addresses_of_tokens(url: str, problem: str) -> None:
 
 def test_with_tokens_from_elsewhere_no_key_is_needed() -> None:
     assert build(Settings(token_url="http://127.0.0.1:1/token"))().input_rate_hz == 24000
+
+
+def test_how_words_are_said_is_asked_for() -> None:
+    given = Settings(api_key=Secret("k"), instructions="Be brief.", pronunciation={"SQL": "sequel"})
+    assert session_object(given)["system_prompt"].startswith("Be brief.\nWhen you say these words aloud")
+    told = session_object(given, Opening(history=(Line(False, "Hello."),)))["system_prompt"]
+    assert "“SQL” as “sequel”" in told
+    assert told.endswith("User: Hello.")

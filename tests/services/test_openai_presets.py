@@ -170,11 +170,16 @@ def test_a_conversation_goes_on_in_a_new_session(name: str) -> None:
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_what_is_refused_can_be_left_out(name: str) -> None:
     given: dict[str, Any] = {"voice": "x", "keyterms": ("Hue",), "turn_detection": {"type": "server_vad"}}
-    settings, preset = Settings(**given), PRESETS["openai"]
+    if name == "replace":
+        given["pronunciation"] = {"SQL": "sequel"}
+    settings, preset = Settings(**given), PRESETS["xai" if name == "replace" else "openai"]
     whole, reduced = session_object(settings, preset), session_object(settings, preset, Opening(without=frozenset({name})))
     assert whole != reduced
     plain = Settings(**{k: v for k, v in given.items() if k != name})
-    if name != "transcription":
+    if name == "replace":
+        assert "replace" not in reduced
+        assert "“SQL” as “sequel”" in reduced["instructions"]  # then it is asked for
+    elif name != "transcription":
         assert reduced == session_object(plain, preset)
 
 
@@ -184,6 +189,7 @@ def test_what_is_refused_can_be_left_out(name: str) -> None:
         ("session.audio.output.voice", "voice"),
         ("session.audio.input.transcription.model", "transcription"),
         ("session.audio.input.turn_detection", "turn_detection"),
+        ("session.replace", "replace"),
         ("session.instructions", ""),
     ],
 )
@@ -313,3 +319,26 @@ def test_yandex_without_turn_detection() -> None:
     made = ready("yandex", turn_detection={"type": "none"})
     assert made.capabilities.server_turns is False
     assert [m["type"] for m in sent(made.end_turn())] == ["input_audio_buffer.commit", "response.create"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_how_words_are_said_reaches_every_service(name: str) -> None:
+    words = {"nginx": "engine x", "SQL": "sequel"}
+    session = session_object(Settings(pronunciation=words, instructions="Be brief."), PRESETS[name])
+    told = session["instructions"].removeprefix("Be brief.")
+    if name == "xai":
+        assert (session["replace"], told) == (words, "")
+    else:
+        assert "replace" not in session
+        assert "“nginx” as “engine x”; “SQL” as “sequel”" in told
+
+
+def test_what_the_owner_writes_into_the_session_wins() -> None:
+    given = Settings(pronunciation={"SQL": "sequel", "x": "ex"}, extra={"replace": {"SQL": "S Q L"}})
+    assert session_object(given, PRESETS["xai"])["replace"] == {"SQL": "S Q L", "x": "ex"}
+
+
+@pytest.mark.parametrize("words", [{"": "x"}, {"SQL": 5}, {"SQL": "a", "sql": "b"}])
+def test_an_unusable_pronunciation_is_refused(words: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"^pronunciation: "):
+        Settings(pronunciation=words)

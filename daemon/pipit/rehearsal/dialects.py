@@ -103,6 +103,7 @@ class XAI(Dialect):
             _any_voice(session)
             if "turn_detection" in session:
                 hears["turn_detection"] = session.pop("turn_detection")
+            _spoken_forms(session)
             _only_server_vad(hears)
             hears.setdefault("transcription", {"model": "gpt-4o-mini-transcribe"})
         item = event.get("item")
@@ -319,6 +320,13 @@ def _any_voice(place: Event) -> None:
     if not isinstance(place.get("voice", ""), str):
         raise Refused("type", "session.voice", "Invalid type for 'session.voice': expected a string.")
     place.pop("voice", None)
+
+
+def _spoken_forms(session: Event) -> None:
+    """Take how words are said: written form -> spoken form. The rehearsal's agent says none of them."""
+    forms = session.pop("replace", {})
+    if not isinstance(forms, dict) or not all(isinstance(said, str) for said in forms.values()):
+        raise Refused("type", "session.replace", "Invalid type for 'session.replace': expected an object of strings.")
 
 
 def _only_server_vad(hears: Event) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from pipit.core import g711
 from pipit.core.options import option
+from pipit.core.pronunciation import hint
 from pipit.core.tool import Declaration
 from pipit.errors import ConfigError
 from pipit.services import (
@@ -177,10 +178,13 @@ def _reduced(settings: Settings, without: frozenset[str]) -> Settings:
 
 def _prompt(settings: Settings, opening: Opening) -> str:
     # There is no message that puts words into the conversation: those of `conversation.message` did not reach the model in tests.
-    if not opening.history:
-        return settings.instructions
-    lines = [f"{'You' if line.by_agent else 'User'}: {line.text}" for line in opening.history]
-    return "\n".join([settings.instructions, "", HISTORY, *lines])
+    told = [settings.instructions]
+    if settings.pronunciation:
+        told.append(hint(settings.pronunciation))
+    if opening.history:
+        lines = [f"{'You' if line.by_agent else 'User'}: {line.text}" for line in opening.history]
+        told += ["", HISTORY, *lines]
+    return "\n".join(told)
 
 
 def _tool(tool: Declaration) -> dict[str, Any]:

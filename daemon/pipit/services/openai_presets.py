@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pipit.core.pronunciation import hint
 from pipit.core.tool import Declaration
 from pipit.services import NEW, Opening
 from pipit.services.settings import ServiceSettings
@@ -68,6 +69,8 @@ class Preset:
     """Where the service was told not to interrupt by itself, Pipit cancels the reply when it hears that the person speaks."""
     exact_speech: bool = False
     """The service speaks a given text word for word (xAI's item `force_message`)."""
+    pronounces: str = ""
+    """The session's field that takes how words are said; empty: there is none, and the agent is asked in its instructions."""
     truncate: bool = True
     """The service can be told how much of a reply was heard."""
     ping: bool = True
@@ -130,6 +133,7 @@ XAI = Preset(
     model="grok-voice-latest",
     at_top=True,
     exact_speech=True,
+    pronounces="replace",
 )
 
 INWORLD = Preset(
@@ -219,6 +223,8 @@ def session_object(settings: ServiceSettings, preset: Preset, opening: Opening =
     session = merge(merge(shape(settings, preset), preset.extra_session), settings.extra)
     if preset.model_in_session:
         session.setdefault("model", settings.model or preset.model)
+    if preset.pronounces and settings.pronunciation:
+        session = merge({preset.pronounces: dict(settings.pronunciation)}, session)
     if opening.tools:
         session["tools"] = [_tool(tool, preset) for tool in opening.tools] + list(settings.extra.get("tools", ()))
     transcription = heard_field(session, preset, "transcription")
@@ -227,7 +233,7 @@ def session_object(settings: ServiceSettings, preset: Preset, opening: Opening =
     return session
 
 
-OPTIONAL = ("voice", "keyterms", "turn_detection", "transcription")
+OPTIONAL = ("voice", "keyterms", "turn_detection", "transcription", "replace")
 """Settings without which a session is better than none, as they are called in `Opening.without` and in what services refuse."""
 
 
@@ -241,6 +247,8 @@ def _reduced(settings: ServiceSettings, preset: Preset, without: frozenset[str])
         settings, preset = dataclasses.replace(settings, turn_detection={}), dataclasses.replace(preset, turn_detection={})
     if "transcription" in without:
         preset = dataclasses.replace(preset, transcription=None)
+    if "replace" in without:
+        preset = dataclasses.replace(preset, pronounces="")
     return settings, preset
 
 
@@ -249,11 +257,14 @@ def _tool(tool: Declaration, preset: Preset) -> dict[str, Any]:
     return {"type": "function", "function": function} if preset.tool_shape == "nested" else {"type": "function", **function}
 
 
-def _instructions(settings: ServiceSettings) -> str:
-    # The talking model hears for itself and never sees the transcript, so it has to be told as well.
-    if not settings.keyterms:
-        return settings.instructions
-    return f"{settings.instructions}\nNames and words that you may hear: {', '.join(settings.keyterms)}."
+def _instructions(settings: ServiceSettings, preset: Preset) -> str:
+    told = [settings.instructions]
+    if settings.keyterms:
+        # The talking model hears for itself and never sees the transcript, so it has to be told as well.
+        told.append(f"Names and words that you may hear: {', '.join(settings.keyterms)}.")
+    if settings.pronunciation and not preset.pronounces:
+        told.append(hint(settings.pronunciation))
+    return "\n".join(told)
 
 
 def _turn_detection(settings: ServiceSettings, preset: Preset) -> dict[str, Any]:
@@ -283,7 +294,7 @@ def _ga_session(settings: ServiceSettings, preset: Preset) -> dict[str, Any]:
         speaks |= voice
     return {
         "type": "realtime",
-        "instructions": _instructions(settings),
+        "instructions": _instructions(settings, preset),
         "output_modalities": list(preset.modalities or ("audio",)),
         "audio": {"input": hears, "output": speaks},
         **top,
@@ -292,7 +303,7 @@ def _ga_session(settings: ServiceSettings, preset: Preset) -> dict[str, Any]:
 
 def _beta_session(settings: ServiceSettings, preset: Preset) -> dict[str, Any]:
     session: dict[str, Any] = {
-        "instructions": _instructions(settings),
+        "instructions": _instructions(settings, preset),
         "modalities": list(preset.modalities or ("audio", "text")),
         "input_audio_format": preset.beta_format,
         "output_audio_format": preset.beta_format,

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from pipit.core.options import Secret, option
+from pipit.core.pronunciation import hint
 from pipit.errors import ConfigError
 
 
@@ -25,9 +26,21 @@ class CommonSettings:
     greeting: str | None = option(None, "What the agent says when a conversation begins. Null: it listens first.")
     voice: str | None = option(None, "Voice, in the provider's words. Null: the provider's default.")
     keyterms: tuple[str, ...] = option((), "Names and words that the service should expect to hear.", example=["Sonos", "Hue"])
+    pronunciation: Mapping[str, Any] = option(
+        factory=dict,
+        doc="How words are said: as they are written, and as they sound. Agents that speak for themselves are asked for it, which "
+        "they may forget.",
+        example={"nginx": "engine x", "SQL": "sequel"},
+    )
     connect_s: float = option(10.0, "From the wake word until the service must be ready.", unit="s", minimum=1, maximum=120)
     read_s: float = option(30.0, "Longest silence of the service while a reply is due.", unit="s", minimum=1, maximum=600)
     write_s: float = option(10.0, "Longest time that the network may refuse what Pipit sends.", unit="s", minimum=1, maximum=120)
+
+    def __post_init__(self) -> None:
+        try:
+            hint(self.pronunciation)
+        except ValueError as error:
+            raise ConfigError(f"pronunciation: {error}") from None
 
 
 @dataclass(frozen=True)
