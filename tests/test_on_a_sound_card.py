@@ -40,12 +40,18 @@ async def test_asked_in_one_breath_pipit_answers_and_a_press_silences_its_story(
             answered = await daemon.until("turn")
             assert answered["gaps"] == 0
 
-            await asyncio.sleep(0.5)  # nobody answers more quickly
-            room.say("tell me a long story", voice="en-gb")
-            await daemon.until("state", after=len(daemon.records), state="speaking")
+            for _ in range(3):  # the rehearsal's recogniser is a small one, and a busy machine can put a hole into what it hears
+                await asyncio.sleep(0.5)  # nobody answers more quickly
+                before = len(daemon.records)
+                room.say("tell me a long story", voice="en-gb")
+                heard = await daemon.until("heard", after=before)
+                speaking = await daemon.until("state", after=before, state="speaking")
+                if "story" in heard["text"]:
+                    break
+                await daemon.until("turn", after=daemon.records.index(speaking))
             assert await asyncio.to_thread(room.hears_speech_within, 5)
             daemon.press()
-            await daemon.until("turn", turn=2, interrupted=True)
+            await daemon.until("turn", interrupted=True)
             await asyncio.sleep(1)  # what the card still holds, and then nothing more
             assert not await asyncio.to_thread(room.hears_speech_within, 2)
         assert daemon.noise == []
