@@ -8,12 +8,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipit import __version__
 from pipit.errors import ConfigError, PipitError
+
+if TYPE_CHECKING:
+    from pipit.config import Config
 
 DEFAULT_CONFIG = Path("/etc/pipit/pipit.yaml")
 
@@ -65,6 +70,17 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("what", nargs="?", choices=("show", "template", "schema"), default="show")
     add("devices", _devices, "list microphones and loudspeakers")
     add("models", _models, "list wake words and their licences")
+    sub = add("meter", _meter, "show level, voice, scores and processor time of the ears, live (not beside the daemon)", configured)
+    sub.add_argument("--seconds", type=float, help="how long; default: until Ctrl-C")
+    sub = add("wake", _wake_test, "the wake word on recordings")
+    actions = sub.add_subparsers(title="actions", required=True, metavar="ACTION")
+    summary = "print the score curve of recordings"
+    sub = actions.add_parser("test", help=summary, description=summary, parents=[configured])
+    sub.add_argument("file", nargs="+", type=Path, metavar="FILE", help="WAV, any rate")
+    sub.set_defaults(command=_wake_test)
+    summary = "propose thresholds from the near misses and false wakes that were kept (near_misses.keep: true)"
+    sub = actions.add_parser("tune", help=summary, description=summary, parents=[configured])
+    sub.set_defaults(command=_wake_tune)
     sub = add("demo", _demo, "a whole conversation on this machine, without an account")
     sub.add_argument("--live", action="store_true", help="with this machine's microphone, loudspeaker and keyboard")
     sub.add_argument("--config", type=Path, metavar="FILE", help="default: config/demo.yaml, with --live config/demo-live.yaml")
@@ -175,6 +191,58 @@ def _models(options: argparse.Namespace) -> int:
     for model in models():
         print(model)
     return 0
+
+
+def _meter(options: argparse.Namespace) -> int:
+    from pipit import meter
+
+    def write(text: str) -> None:
+        print(text, end="", flush=True)
+
+    meter.run(_ears(options), write, terminal=sys.stdout.isatty(), seconds=options.seconds)
+    return 0
+
+
+def _wake_test(options: argparse.Namespace) -> int:
+    from pipit import curves, plugins
+
+    engine = plugins.build("wake", _ears(options).wake)
+    for path in options.file:
+        for line in curves.as_text(str(path), curves.curve(engine, curves.read(path))):
+            print(line)
+    engine.close()
+    return 0
+
+
+def _wake_tune(options: argparse.Namespace) -> int:
+    from pipit import clips, curves, plugins, tuning
+
+    config = _ears(options)
+    folder = Path(config.near_misses.folder)
+    engine = plugins.build("wake", config.wake)
+    words = getattr(config.wake.settings, "words", ())
+    present = {name: word.threshold for name, word in zip(engine.words, words, strict=True)}
+    kept = [clip for clip in clips.read(folder) if clip.word in present]
+    scored = []
+    for clip in kept:
+        highest = curves.peaks(curves.curve(engine, curves.read(clip.path)))[clip.word]
+        scored.append(tuning.Scored(clip.path.name, clip.kind, clip.word, highest))
+    engine.close()
+    for line in tuning.as_text(present, scored):
+        print(line)
+    if not kept:
+        print(f"\n{folder} holds no clips: set near_misses.keep to true, and come back in a few days")
+    return 0
+
+
+def _ears(options: argparse.Namespace) -> Config:
+    """Return the configuration of the microphone and the wake word; the service and its key, and a file, need not be there."""
+    from pipit import config
+
+    path = options.config
+    if path == DEFAULT_CONFIG and not path.exists():
+        path = Path(os.devnull)
+    return config.load(path, [*options.set, "service={provider: openai, url: ws://127.0.0.1:9}"])
 
 
 def _demo(options: argparse.Namespace) -> int:

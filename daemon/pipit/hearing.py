@@ -7,6 +7,7 @@ Nothing of it leaves the device unless a conversation reads it.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -123,6 +124,14 @@ class Hearing:
     def echo_removed_db(self, since: int) -> float | None:
         """Return how much of Pipit's voice was removed since a mark; None if that was not measured."""
         return None if self._canceller.proof is None else self._canceller.proof.removed_db(since)
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor time that the dsp thread has used; 0 while it does not run."""
+        thread = self._thread
+        if thread is None or thread.ident is None or not thread.is_alive():
+            return 0.0
+        return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
 
     def voiced_since(self, frame: int) -> list[bool]:
         """Return for each frame from `frame` (index since the start) to now whether it held voice."""
