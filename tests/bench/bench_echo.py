@@ -22,7 +22,7 @@ from pipit.echo.kalman import Kalman
 from pipit.echo.memory import Memory
 from pipit.echo.proof import FLOOR_DB
 from pipit.echo.reference import Reference
-from pipit.echo.talking import Talking
+from pipit.echo.talking import ABOVE_NOISE_DB, BELOW_HEARD_DB, QUIETEST_DBFS, Voiced
 from pipit.echo.webrtc import WebRtc
 from pipit.wake import openwakeword
 from tests import speech
@@ -38,10 +38,10 @@ class Off(Through):
 
     def __init__(self) -> None:
         super().__init__(full_duplex=True)
-        self._talking = Talking()
+        self._voiced = Voiced(3, 6, 10, 16, ABOVE_NOISE_DB, QUIETEST_DBFS, BELOW_HEARD_DB)
 
     def clean(self, microphone: NDArray[np.int16], reference: NDArray[np.int16] | None) -> Any:
-        return super().clean(microphone, reference)._replace(talking=self._talking.feed(microphone, microphone))
+        return super().clean(microphone, reference)._replace(talking=self._voiced.feed(microphone, microphone))
 
 
 ENGINES: dict[str, Callable[[], Canceller]] = {

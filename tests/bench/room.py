@@ -1,8 +1,8 @@
 """A simulated room with a loudspeaker, a microphone and a person: generated and seeded, nothing downloaded.
 
-Image-method impulse responses (J. B. Allen, D. A. Berkley, "Image method for efficiently simulating small-room acoustics", JASA 65,
-1979), a loudspeaker that is a band-pass with a soft limit, device delay that shows in the time stamps, two clocks that drift against
-each other, and noise. Everything is 16 kHz.
+Image-method impulse responses (J. B. Allen, D. A. Berkley, "Image method for efficiently simulating small-room acoustics", JASA
+65, 1979), a loudspeaker that is a band-pass with a soft limit, device delay that shows in the time stamps, two clocks that drift
+against each other, and noise. Everything is 16 kHz.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NEAR_VOICES = ("en-us+f3", "flite:awb", "en-gb+m4", "flite:kal16", "en-us+f2", "
 
 FAR_TEXTS = (
     "Once upon a time there was a small bird that lived at the edge of a wide green meadow, and every morning it sang to the sun.",
-    "The weather tomorrow will be mostly cloudy with a little rain in the afternoon, and the temperature will reach fourteen degrees.",
+    "The weather tomorrow will be mostly cloudy with some rain in the afternoon, and the temperature will reach fourteen degrees.",
     "To make the dough you mix the flour with warm water, add a spoon of oil and some salt, and let it rest for about an hour.",
     "The river begins high in the mountains, runs past three old towns and reaches the sea after two hundred kilometres.",
     "I have set a timer for twenty minutes. While you wait, I could tell you something about the history of the clock.",

@@ -4,6 +4,9 @@ AEC3 lets almost nothing of Pipit pass, but presses the person down as well; beh
 person is talking. The linear canceller leaves the person whole, but something of Pipit too. So the service hears the linear one
 while a person talks and AEC3 otherwise; a few frames are held back for it, because it takes that long to notice. The wake word
 engine, which does not mistake a rest of Pipit for its word, always hears the linear one.
+
+Where the linear canceller was seen to leave next to nothing (`echo.trust`), a second detector behind it may decide as well: it hears
+a person at the level of the echo 70 ms sooner, and one 10 dB below it always, instead of three times in four.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ from pipit.echo.cancelling import FRAME, Cancelling
 from pipit.echo.linear import Linear
 from pipit.echo.memory import Memory
 from pipit.echo.proof import FLOOR_DB
-from pipit.echo.talking import Talking
+from pipit.echo.talking import Talking, Voiced
+from pipit.echo.trust import Trust
 
 LOOK_BACK_FRAMES = 4
 """What is held back for the decision which of the two the service hears: 80 ms. It takes 60 ms at least, and onsets are soft."""
@@ -48,14 +52,16 @@ def build(settings: Settings) -> Canceller:
 
 
 class Hybrid(Cancelling):
-    """The linear canceller, AEC3, and two decisions behind it: a quick one for the sound, and a sure one to interrupt."""
+    """The linear canceller, AEC3, and what decides behind them: loosely which of the two is heard, strictly whether a person talks."""
 
     def __init__(self, floor_db: float) -> None:
         super().__init__(floor_db)
         self._linear = Linear()
         self._aec3 = Aec3()
-        self._gate = Talking(mode=2, needed=3, window=5, hold=15, above_noise_db=3.0, quietest_dbfs=-62.0, below_heard_db=36.0)
-        self._talking = Talking()
+        self._gate = Voiced(mode=2, needed=3, window=5, hold=15, above_noise_db=3.0, quietest_dbfs=-62.0, below_heard_db=36.0)
+        self._surely = Talking()
+        self._quickly = Talking()
+        self._trust = Trust()
         self._talks = False
         self._last_left: NDArray[np.int16] | None = None
         self._held: deque[tuple[NDArray[np.int16], NDArray[np.int16]]] = deque()
@@ -70,7 +76,8 @@ class Hybrid(Cancelling):
         """See `Cancelling`."""
         self._linear.quiet()
         self._gate.rest()
-        self._talking.rest()
+        self._surely.rest()
+        self._quickly.rest()
         self._talks, self._last_left, self._person = False, None, 0.0
 
     def work(self, microphone: NDArray[np.int16], reference: NDArray[np.int16]) -> Cleaned:
@@ -78,7 +85,8 @@ class Hybrid(Cancelling):
         linear = self._linear.step(microphone, reference, talking=self._talks)
         self.drift, self.lag_s = self._linear.drift, self._linear.lag_s
         left, self._last_left = self._last_left, self._aec3.step(microphone, reference)
-        self._talks = self._talking.feed(self._last_left, microphone)
+        self._trust.feed(microphone, linear, reference, self._talks)
+        self._talks = self._decide(linear, self._last_left, microphone, reference)
         person = (self._gate.feed(self._last_left, microphone) and self._linear.works) or self._talks
         if left is not None:  # the linear canceller is one frame late
             self._held.append((linear, left))
@@ -86,6 +94,14 @@ class Hybrid(Cancelling):
             return Cleaned(linear[:0], linear[:0], self._talks)
         linear, left = self._held.popleft()
         return Cleaned(self._blend(linear, left, 1.0 if person else 0.0), linear, self._talks)
+
+    def _decide(
+        self, linear: NDArray[np.int16], left: NDArray[np.int16], microphone: NDArray[np.int16], reference: NDArray[np.int16]
+    ) -> bool:
+        """Say whether a person talks."""
+        surely = self._surely.feed(left, microphone, reference)
+        quickly = self._quickly.feed(linear, microphone, reference)
+        return surely or (quickly and bool(self._trust))
 
     def finish(self) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
         """See `Cancelling`."""

@@ -62,7 +62,7 @@ class Kalman(Cancelling):
         if self._first:
             self._first = False
             return Cleaned(left[:0], left[:0], False)
-        self._talks = self._talking.feed(left, microphone)
+        self._talks = self._talking.feed(left, microphone, reference)
         return Cleaned(left, left, self._talks)
 
     def finish(self) -> tuple[NDArray[np.int16], NDArray[np.int16]]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipit.core.drift import DriftLoop, movement
 from pipit.core.kalman import MOVING, STILL, KalmanFilter
+from pipit.core.likeness import likeness
 from pipit.core.pcm import HEARING_RATE_HZ
 from pipit.core.residual import ResidualSuppressor
 from pipit.echo.memory import Memory
@@ -33,7 +34,7 @@ _DELAY_REACH = HEARING_RATE_HZ // 2
 _EARLY = 1600  # how far before its cause an echo is looked for, in case the stamps are wrong the other way
 _AIM = 160  # samples: where a found echo is put, 10 ms after the reference
 _EARLIEST, _LATEST = 16, 1600  # samples after the reference where an echo may begin, and the filter still holds most of the room
-_PEAK = 8.0  # times the spread of the correlation: an echo makes 20 and more, speech against speech less than 6
+_PROMINENT = 8.0  # less than `talking.PROMINENT`, for two in agreement are needed
 _AGREE = 32
 
 
@@ -160,16 +161,10 @@ class Linear:
             return
         heard = np.concatenate(self._microphones)
         played = np.concatenate(self._references)
-        size = 2 * len(played)
-        cross = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(played, size))
-        whitened = cross / (np.abs(cross) ** 0.7 + 1e-12)
-        offset = len(played) - len(heard)
-        correlation = np.roll(np.fft.irfft(whitened), offset + _EARLY)[: offset + _EARLY]
-        at = int(np.argmax(np.abs(correlation)))
-        if abs(correlation[at]) < _PEAK * float(np.std(correlation)):
+        lag, prominence = likeness(heard, played, _EARLY)
+        if prominence < _PROMINENT:
             self._suspected = None
             return
-        lag = at - _EARLY
         agrees = self._suspected is not None and abs(lag - self._suspected) <= _AGREE
         self._suspected = lag
         if agrees and not _EARLIEST <= lag <= _LATEST:

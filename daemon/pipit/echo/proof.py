@@ -93,6 +93,11 @@ class Proof:
             if len(self._span) == _SPAN_FRAMES:
                 self._measure()
 
+    @property
+    def latest(self) -> Measurement | None:
+        """The last measurement."""
+        return self._measured[-1] if self._measured else None
+
     def removed_db(self, since: int = 0) -> float | None:
         """Return how much was removed: the median of the measurements after the first `since`; None if there were none."""
         wanted = self.count - since

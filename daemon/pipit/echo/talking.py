@@ -7,7 +7,8 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from pipit.core.pcm import dbfs
+from pipit.core.likeness import likeness
+from pipit.core.pcm import HEARING_RATE_HZ, dbfs
 from pipit.echo.proof import NoiseFloor
 from pipit.vad import Vad
 
@@ -19,10 +20,17 @@ BELOW_HEARD_DB = 30.0
 """And if no more than this was taken from it. In the simulated rooms three quarters of what passed for voiced without a person was
 further below the loudest that the microphone had just heard, and of a person at the level of the echo a fifth was."""
 
+PROMINENT = 12.0
+"""What stands out so far (see `core.likeness`) is Pipit itself: where the canceller had failed it was 15 at least, 0.2 s after the
+first sound, and 9.5 at most with the canceller at work, whatever was said over it, also where the loudspeaker distorts."""
+
 _HEARD_FRAMES = 10
+_LOOKED_AT_FRAMES = 50
+_LATEST_FRAMES = 25  # an echo later than 0.5 s is not looked for
+_EARLY = HEARING_RATE_HZ // 10
 
 
-class Talking:
+class Voiced:
     """Counts voiced frames: so many of the last so many begin a talk, which lasts until no frame has counted for a while.
 
     Args:
@@ -37,13 +45,13 @@ class Talking:
 
     def __init__(
         self,
-        mode: int = 3,
-        needed: int = 6,
-        window: int = 10,
-        hold: int = 25,
-        above_noise_db: float = ABOVE_NOISE_DB,
-        quietest_dbfs: float = QUIETEST_DBFS,
-        below_heard_db: float = BELOW_HEARD_DB,
+        mode: int,
+        needed: int,
+        window: int,
+        hold: int,
+        above_noise_db: float,
+        quietest_dbfs: float,
+        below_heard_db: float,
     ) -> None:
         self._vad = Vad(mode)
         self._needed = needed
@@ -58,7 +66,7 @@ class Talking:
         self._since = 0
 
     def feed(self, frame: NDArray[np.int16], microphone: NDArray[np.int16]) -> bool:
-        """Take the next frame; say whether a person talks.
+        """Take the next frame; say whether somebody talks.
 
         Args:
             frame: 20 ms at 16 kHz, without the echo.
@@ -79,6 +87,59 @@ class Talking:
         return self._talking
 
     def rest(self) -> None:
-        """Nobody can talk over a loudspeaker that is silent."""
+        """Nobody talks; the background is still known."""
         self._recent.clear()
         self._talking = False
+
+
+class Talking:
+    """Says whether it is a person that talks, and not Pipit heard by itself because the canceller fails.
+
+    For this it compares what is left with what was played, once, when somebody seems to begin.
+    """
+
+    def __init__(self) -> None:
+        self._voiced = Voiced(
+            mode=3,
+            needed=6,
+            window=10,
+            hold=16,
+            above_noise_db=ABOVE_NOISE_DB,
+            quietest_dbfs=QUIETEST_DBFS,
+            below_heard_db=BELOW_HEARD_DB,
+        )
+        self._talking = False
+        self._left: deque[NDArray[np.int16]] = deque(maxlen=_LOOKED_AT_FRAMES)
+        self._played: deque[NDArray[np.int16]] = deque(maxlen=_LOOKED_AT_FRAMES + _LATEST_FRAMES)
+        self.rest()
+
+    def feed(self, left: NDArray[np.int16], microphone: NDArray[np.int16], reference: NDArray[np.int16]) -> bool:
+        """Take the next frame; say whether a person talks.
+
+        Args:
+            left: 20 ms at 16 kHz, without the echo.
+            microphone: the same with the echo.
+            reference: what was played.
+        """
+        self._left.append(left)
+        self._played.append(reference)
+        voiced = self._voiced.feed(left, microphone)
+        if voiced and not self._talking and self._hears_itself():
+            self._voiced.rest()  # and look again as soon as there is as much of it
+            return False
+        self._talking = voiced
+        return voiced
+
+    def _hears_itself(self) -> bool:
+        left, played = (np.concatenate(frames).astype(np.float32) for frames in (self._left, self._played))
+        return likeness(left, played, _EARLY).prominence > PROMINENT
+
+    def rest(self) -> None:
+        """Nobody can talk over a loudspeaker that is silent."""
+        self._voiced.rest()
+        self._talking = False
+        for frames in (self._left, self._played):
+            frames.extend([_SILENCE] * (frames.maxlen or 0))
+
+
+_SILENCE = np.zeros(HEARING_RATE_HZ // 50, np.int16)

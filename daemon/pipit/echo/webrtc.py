@@ -48,4 +48,4 @@ class WebRtc(Cancelling):
     def work(self, microphone: NDArray[np.int16], reference: NDArray[np.int16]) -> Cleaned:
         """See `Cancelling`."""
         left = self._aec3.step(microphone, reference)
-        return Cleaned(left, left, self._talking.feed(left, microphone))
+        return Cleaned(left, left, self._talking.feed(left, microphone, reference))
