@@ -54,7 +54,8 @@ def test_reset_forgets_the_background() -> None:
 
 @pytest.mark.parametrize("dbfs", [-60, -50, -40])
 @pytest.mark.parametrize(
-    "silent", [pytest.param(FRAME, id="a frame"), pytest.param(5 * FRAME + 77, id="off the grid"), pytest.param(500 * FRAME, id="10 s")]
+    "silent",
+    [pytest.param(FRAME, id="a frame"), pytest.param(5 * FRAME + 77, id="off the grid"), pytest.param(500 * FRAME, id="10 s")],
 )
 def test_digital_silence_is_no_background(dbfs: float, silent: int) -> None:
     """A starved or muted sound card: the room's noise afterwards is still the room's noise, which unguarded is speech for seconds."""
