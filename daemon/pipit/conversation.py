@@ -215,14 +215,14 @@ class Conversation:
         return events.UserStopped()
 
     def _voice_over(self, event: events.VoiceOver | events.VoiceOverEnded) -> events.Event | None:
-        """Make the reply quieter while a person seems to talk over it; interrupt it where the service would not."""
+        """Make the reply quieter while a person seems to talk over it; where the service would not, interrupt it if they go on."""
         if isinstance(event, events.VoiceOverEnded):
             self._mixer.unduck()
             return None
         if self.uplink is not Uplink.DUPLEX or not self._full_duplex():
             return None
         self._mixer.duck()
-        if self._session.capabilities.server_turns:
+        if self._session.capabilities.server_turns or not event.goes_on:
             return None
         self._user_started()
         return event

@@ -32,6 +32,9 @@ KEPT_S = 20
 
 _VOICE_AGAIN_FRAMES = 50  # while somebody goes on talking, say so once a second
 
+_NO_COUGH_FRAMES = 22
+"""Somebody who still talks so long after it was noticed means it: 0.44 s. A cough lasts 0.2 to 0.4 s."""
+
 
 class Witness(Protocol):
     """Sees what the wake word engine hears and finds. Called from the dsp thread."""
@@ -95,7 +98,7 @@ class Hearing:
         self._vad = Vad(mode=1)
         self._endpointer = Endpointer()
         self._voiced = bytearray(KEPT_S * 50)
-        self._talked_over = False
+        self._talked_over = 0  # frames for which somebody has been talking over Pipit
         self._running = False
         self._fresh = True
         self._thread: threading.Thread | None = None
@@ -184,11 +187,13 @@ class Hearing:
             self._hear(cleaned.speech[start : start + FRAME], cleaned.ears[start : start + FRAME])
 
     def _tell_over(self, talking: bool) -> None:
-        if talking == self._talked_over:
+        before, self._talked_over = self._talked_over, self._talked_over + 1 if talking else 0
+        if self.on_frame is None:
             return
-        self._talked_over = talking
-        if self.on_frame is not None:
-            self._post(VoiceOver() if talking else VoiceOverEnded())
+        if self._talked_over in (1, _NO_COUGH_FRAMES):
+            self._post(VoiceOver(goes_on=self._talked_over > 1))
+        elif before and not talking:
+            self._post(VoiceOverEnded())
 
     def _hear(self, frame: NDArray[np.int16], ears: NDArray[np.int16]) -> None:
         """Take a frame without echo: for the service, and for the wake word engine."""

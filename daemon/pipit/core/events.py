@@ -79,8 +79,12 @@ class Held(Event):
 class VoiceOver(Event):
     """Somebody talks over the reply: decided here, on sound from which the reply was taken out.
 
-    The conversation makes the reply quieter. It passes the event on to the machine only where the service does not hear for itself.
+    The conversation makes the reply quieter. It passes the event on to the machine only where the service does not hear for itself,
+    and only when they go on.
     """
+
+    goes_on: bool = False
+    """It has lasted for longer than a cough or a door."""
 
 
 @dataclass(frozen=True, slots=True)

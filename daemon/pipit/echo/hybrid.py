@@ -5,8 +5,8 @@ person is talking. The linear canceller leaves the person whole, but something o
 while a person talks and AEC3 otherwise; a few frames are held back for it, because it takes that long to notice. The wake word
 engine, which does not mistake a rest of Pipit for its word, always hears the linear one.
 
-Where the linear canceller was seen to leave next to nothing (`echo.trust`), a second detector behind it may decide as well: it hears
-a person at the level of the echo 70 ms sooner, and one 10 dB below it always, instead of three times in four.
+Where the linear canceller was seen to leave next to nothing (`echo.trust`), a second detector behind it may decide as well: it
+hears a person at the level of the echo 70 ms sooner, and one 10 dB below it always, instead of three times in four.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def build(settings: Settings) -> Canceller:
 
 
 class Hybrid(Cancelling):
-    """The linear canceller, AEC3, and what decides behind them: loosely which of the two is heard, strictly whether a person talks."""
+    """The linear canceller, AEC3, and what decides behind them: loosely which of the two is heard, strictly who talks."""
 
     def __init__(self, floor_db: float) -> None:
         super().__init__(floor_db)
