@@ -47,6 +47,7 @@ ln -sf "$venv/bin/pipit" "$DESTDIR/usr/local/bin/pipit"
 install -d -m 700 "$DESTDIR/etc/credstore.encrypted"
 
 config=$DESTDIR/etc/pipit/pipit.yaml
+install -D -m 644 "$checkout/config/schema.json" "$(dirname "$config")/schema.json" # for editors; the file's first line names it
 if [ ! -e "$config" ]; then
     install -D -m 644 "$checkout/config/pipit.yaml" "$config"
 elif ! cmp -s "$checkout/config/pipit.yaml" "$config"; then
