@@ -13,7 +13,7 @@ BIN    := $(VENV)/bin
 .PHONY: demo test test-system check bench install clean
 
 demo: $(VENV)/.demo
-	$(BIN)/pipit demo $(if $(LIVE),--live)
+	$(BIN)/pipit demo $(if $(LIVE),--live) $(if $(PROVIDER),--provider $(PROVIDER))
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -q $(ARGS)

@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.set_defaults(command=_wake_tune)
     sub = add("demo", _demo, "a whole conversation on this machine, without an account")
     sub.add_argument("--live", action="store_true", help="with this machine's microphone, loudspeaker and keyboard")
+    sub.add_argument("--provider", choices=("openai", "fish", "local"), default="openai", help="whom the daemon talks to")
     sub.add_argument("--config", type=Path, metavar="FILE", help="default: config/demo.yaml, with --live config/demo-live.yaml")
     sub.add_argument("--folder", type=Path, default=Path("build/demo"), help="where the WAV files go; default: build/demo")
     sub = add("rehearse", _rehearse, "run the loop-back voice agent server that the demonstration talks to")
@@ -249,7 +250,9 @@ def _demo(options: argparse.Namespace) -> int:
     from pipit import demo
 
     config = options.config or Path("config/demo-live.yaml" if options.live else "config/demo.yaml")
-    return asyncio.run(demo.run(config, options.folder, live=options.live, say=lambda line: print(line, flush=True)))
+    return asyncio.run(
+        demo.run(config, options.folder, provider=options.provider, live=options.live, say=lambda line: print(line, flush=True))
+    )
 
 
 def _rehearse(options: argparse.Namespace) -> int:

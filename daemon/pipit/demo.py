@@ -2,17 +2,23 @@
 
 It writes the WAV that the daemon will hear, starts the rehearsal server in this process and `pipit run` in another, watches the
 daemon's records, and presses its button through a pipe. What it claims at the end it has checked: see `_Proof`.
+
+With provider `fish` the daemon chains speech to text, a language model and text to speech, all of them played by the rehearsal
+server; with `local` there is no server, and not one internet socket: the daemon's are watched all the time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,27 +35,41 @@ Say = Callable[[str], None]
 RecordLine = Mapping[str, Any]
 
 RATE_HZ = 48000
-QUESTION, STORY = "what time is it", "tell me a long story"
+QUESTION, STORY, HELP = "what time is it", "tell me a long story", "what can you do"
 WAKE_WORD = "hey jarvis"
 VOICE = "en-gb"
 """The espeak-ng voice whose "hey jarvis" openWakeWord's model hears best."""
 
 _ASKED_S = (2.0, 15.0)
 """When the two requests are spoken: the first conversation has ended by the second."""
-_LISTEN_S = 4.0
-"""How long the story is listened to before the button is pressed."""
 _ROOM_DBFS, _SPEECH_DBFS = -60.0, -26.0
 _PATIENCE_S = 90.0
 _REPLY_DBFS = -50.0
 """What a second of the loudspeaker's WAV with speech in it is louder than."""
+_WATCH_S = 0.02
 
 
-async def run(config: Path, folder: Path, *, live: bool, say: Say) -> int:
+@dataclass(frozen=True)
+class _Play:
+    """What is played with a provider."""
+
+    request: str = STORY
+    """What is asked the second time: the answer is long enough to be cut off."""
+    listen_s: float = 4.0
+    """How long that answer is listened to before the button is pressed."""
+
+
+PLAYS: Mapping[str, _Play] = {"openai": _Play(), "fish": _Play(), "local": _Play(HELP, 2.0)}
+"""By provider."""
+
+
+async def run(config: Path, folder: Path, *, provider: str = "openai", live: bool, say: Say) -> int:
     """Run the demonstration; return 0 only if all of it really happened.
 
     Args:
         config: the daemon's configuration.
         folder: for the two WAV files; made if missing.
+        provider: one of `PLAYS`.
         live: with this machine's own microphone, loudspeaker and keyboard.
         say: takes the lines that a person reads.
 
@@ -57,44 +77,73 @@ async def run(config: Path, folder: Path, *, live: bool, say: Say) -> int:
         PipitError: something that is needed is missing.
     """
     if live:
-        return await _live(config, say)
+        return await _live(config, provider, say)
+    play = PLAYS[provider]
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     heard, played = folder / "heard.wav", folder / "played.wav"
     say("Somebody's voice is being synthesised (espeak-ng) ...")
-    write_wav(heard, await asyncio.to_thread(_tape), RATE_HZ)
-    say("The rehearsal server is being started ...")
-    async with Rehearsal() as server:
-        files = [f"audio.input.path={heard}", f"audio.output.path={played}", f"service.url={server.url('openai')}"]
-        daemon = _Daemon(config, files, say)
+    write_wav(heard, await asyncio.to_thread(_tape, play.request), RATE_HZ)
+    async with _rehearsal(provider, say) as server:
+        files = [f"audio.input.path={heard}", f"audio.output.path={played}"]
+        daemon = _Daemon(config, [*files, *_service(provider, server)], say)
         await daemon.start()
-        say(f'At {_ASKED_S[0]:.0f} s somebody says "{WAKE_WORD}, {QUESTION}", at {_ASKED_S[1]:.0f} s "{WAKE_WORD}, {STORY}".\n')
+        first_s, second_s = _ASKED_S
+        say(f'At {first_s:.0f} s somebody says "{WAKE_WORD}, {QUESTION}", at {second_s:.0f} s "{WAKE_WORD}, {play.request}".\n')
+        watched = asyncio.create_task(daemon.watch_sockets()) if server is None else None
+        opened_early: bool | None = None
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                opened_early = await _play(daemon, server, say)
+                opened_early = await _follow(daemon, server, play.listen_s, say)
         except TimeoutError:
             say(f"\nThis took longer than {_PATIENCE_S:.0f} s and was given up.")
-            opened_early = None
         status = await daemon.stop()
+        sockets = await watched if watched is not None else None
     _show_turns(daemon, say)
     proof = _Proof(say)
     proof.check("the daemon ended in good order", status == 0)
     proof.check("no socket was open before the wake word", opened_early is False)
-    _prove(proof, daemon, server, played)
+    turns = daemon.of("turn")
+    proof.check("the first reply was played to its end", bool(turns) and not turns[0]["interrupted"] and turns[0]["reply_ms"] > 500)
+    proof.check("the button cut the second one off", len(turns) == 2 and turns[1]["interrupted"] is True)
+    _prove(proof, daemon, server, provider, sockets)
+    _prove_played(proof, turns, played, play.request)
     say(f"\nWhat the microphone heard:       {heard}\nWhat the loudspeaker played:     {played}")
     say("\nAll of it really happened." if proof.holds else "\nNot all of it happened: see above.")
     return 0 if proof.holds else 1
 
 
-async def _play(daemon: _Daemon, server: Rehearsal, say: Say) -> bool:
+@contextlib.asynccontextmanager
+async def _rehearsal(provider: str, say: Say) -> AsyncIterator[Rehearsal | None]:
+    """Run the server that a provider needs: none, where there is no network."""
+    if provider == "local":
+        yield None
+        return
+    say("The rehearsal server is being started ...")
+    async with Rehearsal() as server:
+        yield server
+
+
+def _service(provider: str, server: Rehearsal | None) -> list[str]:
+    """Return what the daemon is told of its service."""
+    chosen = [f"service.provider={provider}"]
+    if server is None:
+        return chosen
+    if provider == "fish":
+        urls = {"hear": server.http, "think": f"{server.http}/v1", "speak": server.http}
+        return [*chosen, *(f"service.{stage}.url={url}" for stage, url in urls.items())]
+    return [*chosen, f"service.url={server.url(provider)}"]
+
+
+async def _follow(daemon: _Daemon, server: Rehearsal | None, listen_s: float, say: Say) -> bool:
     """Follow the story to its end; return whether a socket had been opened before the wake word."""
     await daemon.until("ready")
-    opened_early = server.connections > 0
+    opened_early = server is not None and server.connections > 0
     await daemon.until("wake")
     await daemon.until("turn")
     await daemon.until("state", state="idle", previous="listening")
     await daemon.until("wake", count=2)
     await daemon.until("state", state="speaking", count=2)
-    await asyncio.sleep(_LISTEN_S)
+    await asyncio.sleep(listen_s)
     say("                the button is pressed")
     daemon.press()
     await daemon.until("turn", count=2)
@@ -102,37 +151,61 @@ async def _play(daemon: _Daemon, server: Rehearsal, say: Say) -> bool:
     return opened_early
 
 
-def _tape() -> NDArray[np.int16]:
+def _tape(request: str) -> NDArray[np.int16]:
     """Return what the microphone will hear: two requests, each in one breath with the wake word, in a room with some noise."""
-    requests = [synthesise(f"{WAKE_WORD}, {text}", RATE_HZ, voice=VOICE, speed=150) for text in (QUESTION, STORY)]
+    requests = [synthesise(f"{WAKE_WORD}, {text}", RATE_HZ, voice=VOICE, speed=150) for text in (QUESTION, request)]
     length = round((_ASKED_S[-1] + 3) * RATE_HZ) + len(requests[-1])
     room = np.random.default_rng(1).standard_normal(length)
     tape = room * 32768 * 10 ** (_ROOM_DBFS / 20)
-    for at_s, request in zip(_ASKED_S, requests, strict=True):
+    for at_s, request_sound in zip(_ASKED_S, requests, strict=True):
         start = round(at_s * RATE_HZ)
-        tape[start : start + len(request)] += request * 10 ** ((_SPEECH_DBFS - dbfs(request)) / 20)
+        tape[start : start + len(request_sound)] += request_sound * 10 ** ((_SPEECH_DBFS - dbfs(request_sound)) / 20)
     return np.clip(np.rint(tape), -32768, 32767).astype(np.int16)
 
 
-def _prove(proof: _Proof, daemon: _Daemon, server: Rehearsal, played: Path) -> None:
+def _prove(proof: _Proof, daemon: _Daemon, server: Rehearsal | None, provider: str, sockets: int | None) -> None:
+    woken = len(daemon.of("wake")) == 2
+    if server is None:
+        heard = [str(record["text"]) for record in daemon.of("heard")]
+        proof.check("the wake word was heard twice", woken)
+        proof.check(f'"{QUESTION}" and "{HELP}" were understood on this device', heard == [QUESTION, HELP])
+        proof.check("not one internet socket was seen open", sockets == 0)
+    elif provider == "fish":
+        _prove_cascade(proof, daemon, server, woken)
+    else:
+        _prove_agent(proof, daemon, server, woken)
+
+
+def _prove_agent(proof: _Proof, daemon: _Daemon, server: Rehearsal, woken: bool) -> None:
+    """Check what the server of one socket has seen."""
     turns = daemon.of("turn")
     heard = [text for session in server.sessions for text in session.heard]
-    proof.check(
-        "the wake word was heard twice, and each time one socket was opened", len(daemon.of("wake")) == server.connections == 2
-    )
+    proof.check("the wake word was heard twice, and each time one socket was opened", woken and server.connections == 2)
     proof.check(
         f'the service understood "{QUESTION}" and "{STORY}"', len(heard) == 2 and QUESTION in heard[0] and STORY in heard[1]
     )
     proof.check("24 kHz PCM16 reached it", all(len(session.received) > 24000 for session in server.sessions))
-    proof.check("the first reply was played to its end", bool(turns) and not turns[0]["interrupted"] and turns[0]["reply_ms"] > 500)
-    proof.check("the button cut the story off", len(turns) == 2 and turns[1]["interrupted"] is True)
     messages = [message for session in server.sessions[1:] for message in session.messages]
     cut = [m["audio_end_ms"] for m in messages if m["type"] == "conversation.item.truncate"]
     proof.check("the service learned how much of it was heard", len(turns) == 2 and cut == [turns[1]["reply_ms"]])
+
+
+def _prove_cascade(proof: _Proof, daemon: _Daemon, server: Rehearsal, woken: bool) -> None:
+    """Check what the servers of the three stages have seen."""
+    proof.check("the wake word was heard twice", woken)
+    heard = [str(record["text"]) for record in daemon.of("heard")]
+    proof.check(f'speech to text understood "{QUESTION}" and "{STORY}"', heard == [QUESTION, STORY])
+    asked = [exchange.asked["messages"][-1]["content"] for exchange in server.exchanges if exchange.protocol == "chat"]
+    proof.check("the language model was asked both", all(request in asked for request in (QUESTION, STORY)))
+    live = [session for session in server.sessions if session.messages]
+    proof.check("the answers were spoken over live sockets", len(live) >= 2)
+
+
+def _prove_played(proof: _Proof, turns: list[RecordLine], played: Path, request: str) -> None:
     expected_s = sum(turn["reply_ms"] for turn in turns) / 1000
     sounding_s = _speech_s(played)
-    text = f"the loudspeaker's WAV holds {expected_s:.1f} s of replies and nothing of the rest of the story"
-    proof.check(text, expected_s > 3 and abs(sounding_s - expected_s) < 1.5)
+    text = f'the loudspeaker\'s WAV holds {expected_s:.1f} s of replies and nothing of the rest of the answer to "{request}"'
+    proof.check(text, expected_s > 2.5 and abs(sounding_s - expected_s) < 1.5)
 
 
 def _speech_s(played: Path) -> float:
@@ -199,6 +272,14 @@ class _Daemon:
         assert self._process.stdin is not None
         self._process.stdin.write(b"\n")
 
+    async def watch_sockets(self) -> int:
+        """Return, when it has ended, the most internet sockets that it was seen to have open."""
+        most, process = 0, Path(f"/proc/{self._process.pid}")
+        while self._process.returncode is None:
+            most = max(most, await asyncio.to_thread(_internet_sockets, process))
+            await asyncio.sleep(_WATCH_S)
+        return most
+
     async def stop(self) -> int:
         if self._process.returncode is None:
             self._process.send_signal(signal.SIGTERM)
@@ -241,20 +322,27 @@ class _Daemon:
         self._say(f"{time.monotonic() - self._began:6.2f} s  {text}")
 
 
-async def _live(config: Path, say: Say) -> int:
+def _internet_sockets(process: Path) -> int:
+    """Count the internet sockets of a process: its open files, looked up in the kernel's tables."""
+    files = []
+    try:
+        for file in (process / "fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                files.append(os.readlink(file))
+        tables = [(process / "net" / name).read_text().splitlines()[1:] for name in ("tcp", "tcp6", "udp", "udp6", "raw", "raw6")]
+    except OSError:
+        return 0  # the process has ended
+    inodes = {line.split()[9] for table in tables for line in table}
+    return sum(file.removeprefix("socket:[").removesuffix("]") in inodes for file in files if file.startswith("socket:["))
+
+
+async def _live(config: Path, provider: str, say: Say) -> int:
     """The same with a person: the daemon has the terminal, so that its button is the keyboard; this process has the server."""
-    async with Rehearsal() as server:
-        say(f'Say "{WAKE_WORD}, {QUESTION}", then "{WAKE_WORD}, {STORY}". Enter is the button, m mutes, Ctrl-C ends.\n')
-        command = [
-            sys.executable,
-            "-m",
-            "pipit.cli",
-            "run",
-            "--config",
-            str(config),
-            "--set",
-            f"service.url={server.url('openai')}",
-        ]
+    async with _rehearsal(provider, say) as server:
+        request = PLAYS[provider].request
+        say(f'Say "{WAKE_WORD}, {QUESTION}", then "{WAKE_WORD}, {request}". Enter is the button, m mutes, Ctrl-C ends.\n')
+        command = [sys.executable, "-m", "pipit.cli", "run", "--config", str(config)]
+        command += [word for override in _service(provider, server) for word in ("--set", override)]
         process = await asyncio.create_subprocess_exec(*command)
         try:
             return await process.wait()
