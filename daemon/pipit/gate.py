@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -43,6 +43,8 @@ _LOUDER = 4.0
 """Power over that of the last seconds that is worth a check: 6 dB. Frames of steady noise vary by 1 dB."""
 
 _BACKGROUND_FRAMES = 64  # 5 s of the engine's 80 ms
+
+_PIECE_BYTES = 2 * FRAME
 
 _BURST_FRAMES = 2
 """Frames of the engine that are computed at the most for 20 ms of sound. With 80 ms frames it catches up 25 of them in 80 ms of
@@ -75,6 +77,7 @@ class Gated:
         self._vad = Vad(mode)
         self._missed = missed
         self._pieces = Frames(FRAME)
+        self._frame_bytes = 2 * engine.frame
         self._hold_frames, self._check_frames = (round(ms * RATE_HZ / 1000 / engine.frame) for ms in (HOLD_MS, CHECK_MS))
         self._kept: deque[bytes] = deque(maxlen=-(-engine.look_back // engine.frame))
         self._due: deque[tuple[bytes, bool]] = deque()
@@ -98,19 +101,26 @@ class Gated:
         Raises:
             ValueError: the block does not hold whole int16 samples.
         """
+        samples = memoryview(cast("ReadableBuffer", block))  # numpy declares its buffer protocol only from Python 3.12 on
+        if samples.nbytes == _PIECE_BYTES and self._pieces.empty and samples.format == "h":
+            return self._take(samples.tobytes(), interrupting)  # as `Hearing` feeds it
         strongest: Wake | None = None
-        for piece in self._pieces.feed(block):
-            if self._vad.is_speech(piece):
-                self._checking = False
-                self._stay_open(self._hold_frames)
-            self._frame += piece
-            if len(self._frame) == 2 * self._engine.frame:
-                self._keep(bytes(self._frame))
-                self._frame.clear()
-            wake = self._compute(interrupting)
+        for piece in self._pieces.feed(samples):
+            wake = self._take(bytes(piece), interrupting)
             if wake is not None and (strongest is None or wake.score > strongest.score):
                 strongest = wake
         return strongest
+
+    def _take(self, piece: bytes, interrupting: bool) -> Wake | None:
+        """Take one frame of the voice detector."""
+        if self._vad.is_speech(piece):
+            self._checking = False
+            self._stay_open(self._hold_frames)
+        self._frame += piece
+        if len(self._frame) == self._frame_bytes:
+            self._keep(bytes(self._frame))
+            self._frame.clear()
+        return self._compute(interrupting) if self._due else None
 
     def near_miss(self) -> Wake | None:
         """See `pipit.wake.Detector`."""

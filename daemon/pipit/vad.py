@@ -28,8 +28,8 @@ _EDGE = bytes(2 * RATE_HZ * 5 // 1000)
 class Vad:
     """Says frame by frame whether somebody speaks. It adapts to the background, so it must see every frame.
 
-    Digital silence is kept from it, the frames included that only begin or end with it: no room is that quiet. What comes of a muted
-    or starved sound card would be learnt as the background, and the room's own noise then be speech for seconds (measured at -60 to
+    Digital silence is kept from it, the frames included that only begin or end with it: no room is that quiet. What comes of a
+    muted or starved sound card would be learnt as the background, and the room's own noise then be speech for seconds (measured at -60 to
     -40 dBFS: 0.1 s of zeros, then 3.5 to 6.3 s of "speech").
 
     Args:
@@ -54,7 +54,8 @@ class Vad:
         Raises:
             ValueError: not one frame; the C code would read beyond it.
         """
-        samples = memoryview(cast("ReadableBuffer", frame)).tobytes()  # numpy declares its buffer protocol only from Python 3.12 on
+        # numpy declares its buffer protocol only from Python 3.12 on
+        samples = frame if isinstance(frame, bytes) else memoryview(cast("ReadableBuffer", frame)).tobytes()
         size = len(samples)
         if size != 2 * FRAME:
             raise ValueError(f"a frame of {size} bytes: the voice detector takes {FRAME} samples of int16 ({2 * FRAME} bytes)")

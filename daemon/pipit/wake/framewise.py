@@ -128,6 +128,11 @@ class Frames:
                 self._filled = 0
                 yield self._frame
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is no unfinished frame."""
+        return self._filled == 0
+
     def reset(self) -> None:
         """Forget the unfinished frame."""
         self._filled = 0
