@@ -16,7 +16,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -72,13 +73,15 @@ class Machine:
         disk: what it boots from.
         folder: for what this boot needs; `share` in it is /share in the guest.
         keep: write to the disk itself; otherwise all that is written is forgotten.
+        root: boot from this folder in place of the disk (see `tree_of`), and in virtual time: whenever all in the guest wait, its
+            clocks jump to what comes next. A disk would not do: while its answer is awaited the guest waits, too.
         memory_mb: the guest's memory.
 
     Raises:
         RuntimeError: it did not come up; the message has its console.
     """
 
-    def __init__(self, disk: Disk, folder: Path, *, keep: bool = False, memory_mb: int = 768) -> None:
+    def __init__(self, disk: Disk, folder: Path, *, keep: bool = False, root: Path | None = None, memory_mb: int = 768) -> None:
         self.share = folder / "share"
         self.share.mkdir(parents=True, exist_ok=True)
         self._console = folder / "console"
@@ -94,13 +97,12 @@ class Machine:
         with self._console.open("wb") as console:
             self._process = subprocess.Popen(
                 [
-                    *_pinned(),
+                    *_pinned(real_time=root is None),
                     disk.kernel,
                     f"mem={memory_mb}M",
                     "seccomp=on",  # the fast of User-Mode Linux's two ways to run programs
                     f"uml_dir={folder}",
-                    f"ubd0={disk.image}" if keep else f"ubd0={folder / 'written'},{disk.image}",
-                    "root=/dev/ubda",
+                    *(_on_disk(disk.image if keep else f"{folder / 'written'},{disk.image}") if root is None else _in_tree(root)),
                     "rw",
                     "con=null",
                     "con0=null,fd:1",
@@ -211,16 +213,42 @@ class Machine:
             self._changed.notify_all()
 
 
-def _pinned() -> list[str]:
-    """Keep all of the guest on one processor, in real time if that is allowed.
+def _on_disk(image: str | Path) -> tuple[str, ...]:
+    return f"ubd0={image}", "root=/dev/ubda"
+
+
+def _in_tree(root: Path) -> tuple[str, ...]:
+    return "root=none", "rootfstype=hostfs", f"rootflags={root}", "time-travel"
+
+
+@contextmanager
+def tree_of(disk: Disk, folder: Path) -> Iterator[Path]:
+    """Mount a disk's files; what is written to them goes to `folder`, and the disk stays as it is. Needs root."""
+    lower, upper, scratch, merged = layers = tuple(folder / name for name in ("lower", "upper", "scratch", "merged"))
+    for layer in layers:
+        layer.mkdir()
+    with ExitStack() as mounted:
+        for target, arguments in (
+            (lower, ("-o", "loop,ro", disk.image)),
+            (merged, ("-t", "overlay", "-o", f"lowerdir={lower},upperdir={upper},workdir={scratch}", "overlay")),
+        ):
+            subprocess.run(["mount", *arguments, target], check=True)
+            mounted.callback(subprocess.run, ["umount", target], check=True)
+        yield merged
+
+
+def _pinned(*, real_time: bool) -> list[str]:
+    """Keep all of the guest on one processor, in real time if that is wanted and allowed.
 
     The kernel and the programs are processes of this machine that hand over to each other at every system call; on two processors
-    each hand-over costs up to ten times as much. Real time keeps other work on this machine from making the guest's sound stutter.
+    each hand-over costs up to ten times as much. Real time keeps other work on this machine from making the guest's sound stutter;
+    in virtual time that cannot happen, and the guest takes what others leave.
     """
-    if os.environ.get("RIG_REALTIME", "1") == "0":
-        return ["taskset", "-c", str(max(os.sched_getaffinity(0)))]
+    processor = ["taskset", "-c", str(max(os.sched_getaffinity(0)))]
+    if not real_time:
+        return ["nice", "-n", "10", *processor]
     allowed = subprocess.run(["chrt", "-r", "5", "true"], capture_output=True).returncode == 0
-    return ["taskset", "-c", str(max(os.sched_getaffinity(0))), *(["chrt", "-r", "5"] if allowed else [])]
+    return [*processor, *(["chrt", "-r", "5"] if allowed else [])]
 
 
 def _memory_folder() -> str:

@@ -16,7 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from pipit.audio.wav import write_wav
 from tests import speech
@@ -27,12 +29,12 @@ from tests.system.rig.slowness import slowness
 CARD = "Speakerphone"
 LEDS = {"listening": 17, "thinking": 27, "speaking": 22}
 BUTTON = 23
+RATE_HZ = 48000
 VOICE = "flite:slt"
 """Whose "hey jarvis" scores over 0.97 wherever it falls in the wake word engine's frames of 80 ms; espeak-ng's voices do not."""
 KEY = "rehearsal-key-0123456789"
 
 _REHEARSAL_PORT, _WIRE_PORT = 8137, 8138
-_RATE_HZ = 48000
 _SILENT_DBFS = -70.0
 _SHINING = 0.02
 """Part of 20 ms for which a line must be high to count as lit; below is the last breath of a light that is dimmed."""
@@ -92,10 +94,11 @@ class Pi:
     Args:
         disk: what `install.with_pipit` made.
         folder: for what this boot needs.
+        root: boot from this folder in virtual time, see `Machine`. Nobody looks at the lights then: that would keep it from idling.
     """
 
-    def __init__(self, disk: Disk, folder: Path) -> None:
-        self._machine = Machine(disk, folder)
+    def __init__(self, disk: Disk, folder: Path, root: Path | None = None) -> None:
+        self._machine = Machine(disk, folder, root=root)
         self.run = self._machine.run
         self.now = self._machine.now
         self.boot_s = self._machine.boot_s
@@ -109,7 +112,8 @@ class Pi:
         """How many times longer the guest takes than this machine, at least 1: measured."""
         self.run(f"printf %s {KEY} | systemd-creds encrypt --name=openai - /etc/credstore.encrypted/openai")
         self._witness(f"{PYTHON} {PIECES}/relay.py {_WIRE_PORT} {_REHEARSAL_PORT}", self._take_wire)
-        self._witness(f"/usr/bin/python3 {PIECES}/lights.py {' '.join(map(str, LEDS.values()))}", self._take_light)
+        if root is None:
+            self._witness(f"/usr/bin/python3 {PIECES}/lights.py {' '.join(map(str, LEDS.values()))}", self._take_light)
         self._witness("journalctl --follow --lines=0 --output=json --unit=pipit", self._take_record)
         self._await_port(_WIRE_PORT)
         self.rehearse()
@@ -154,14 +158,20 @@ class Pi:
 
     def say(self, text: str, *, voice: str = VOICE, wait: bool = True) -> float:
         """Speak to Pipit's microphone, over a quiet room; return when that began. `wait`: until it has been said."""
-        samples = speech.say(text, voice=voice, rate_hz=_RATE_HZ)
-        room = speech.timeline([(0.3, samples)], seconds=len(samples) / _RATE_HZ + 0.5, rate_hz=_RATE_HZ)
-        name = hashlib.sha256(f"{text} {voice}".encode()).hexdigest()[:12]
-        write_wav(self._machine.share / f"{name}.wav", room, _RATE_HZ)
+        samples = speech.say(text, voice=voice, rate_hz=RATE_HZ)
+        room = speech.timeline([(0.3, samples)], seconds=len(samples) / RATE_HZ + 0.5, rate_hz=RATE_HZ)
+        return self.sound(room, wait=wait) + 0.3
+
+    def sound(self, samples: NDArray[np.int16], *, times: int = 1, wait: bool = True) -> float:
+        """Let Pipit's microphone hear a sound (48 kHz, mono), several times in a row; return when that began."""
+        name = hashlib.sha256(samples.tobytes()).hexdigest()[:12]
+        path = self._machine.share / f"{name}.wav"
+        if not path.exists():
+            write_wav(path, samples, RATE_HZ)
         began = self.now()
-        play = f"aplay -q -D plughw:{CARD},1,0 /share/{name}.wav"
-        self.run(play if wait else f"systemd-run --quiet --collect {play}")
-        return began + 0.3
+        play = f"aplay -q -D plughw:{CARD},1,0 {f'/share/{name}.wav ' * times}"
+        self.run(play if wait else f"systemd-run --quiet --collect {play}", timeout_s=60 + times * len(samples) / RATE_HZ)
+        return began
 
     def press(self, seconds: float = 0.1) -> float:
         """Press the button; return when it went down."""
