@@ -29,8 +29,8 @@ class Vad:
     """Says frame by frame whether somebody speaks. It adapts to the background, so it must see every frame.
 
     Digital silence is kept from it, the frames included that only begin or end with it: no room is that quiet. What comes of a
-    muted or starved sound card would be learnt as the background, and the room's own noise then be speech for seconds (measured at -60 to
-    -40 dBFS: 0.1 s of zeros, then 3.5 to 6.3 s of "speech").
+    muted or starved sound card would be learnt as the background, and the room's own noise then be speech for seconds (measured at
+    -60 to -40 dBFS: 0.1 s of zeros, then 3.5 to 6.3 s of "speech").
 
     Args:
         mode: 0 (lets everything pass that may be speech) to 3 (lets pass only what surely is). Measured: mode 3 loses one in six
