@@ -102,7 +102,7 @@ class Gated:
             ValueError: the block does not hold whole int16 samples.
         """
         samples = memoryview(cast("ReadableBuffer", block))  # numpy declares its buffer protocol only from Python 3.12 on
-        if samples.nbytes == _PIECE_BYTES and self._pieces.empty and samples.format == "h":
+        if samples.nbytes == _PIECE_BYTES and self._pieces.empty and samples.format in ("h", "B"):
             return self._take(samples.tobytes(), interrupting)  # as `Hearing` feeds it
         strongest: Wake | None = None
         for piece in self._pieces.feed(samples):
