@@ -46,8 +46,9 @@ def say(
 
     Args:
         text: what is said.
-        voice: a voice of espeak-ng ("en-gb", "en-us+f3"), or "flite:slt" (rms, awb, kal, kal16) for one of flite's.
-        speed: words a minute; flite is stretched accordingly, 160 being its natural speed.
+        voice: a voice of espeak-ng ("en-gb", "en-us+f3"), or "flite:slt" (rms, awb, kal, kal16) for one of flite's, or
+            "festival:kal_diphone" for one of festival's, if that is installed.
+        speed: words a minute; flite and festival are stretched accordingly, 160 being their natural speed.
         pitch: 0 to 99; espeak-ng only.
         rate_hz: sample rate of the result.
         dbfs: RMS of the result.
@@ -133,6 +134,10 @@ def _synthesise(text: str, voice: str, speed: int, pitch: int) -> tuple[Samples,
             command = ["flite", "-voice", voice[6:], "--setf", stretch, "-t", text, "-o", file.name]
             subprocess.run(command, check=True, capture_output=True)
             return _read_wav(Path(file.name).read_bytes())
+    if voice.startswith("festival:"):
+        stretch = f"(Parameter.set 'Duration_Stretch {160 / speed:.3f})"
+        command = ["text2wave", "-eval", f"(voice_{voice[9:]})", "-eval", stretch]
+        return _read_wav(subprocess.run(command, check=True, capture_output=True, input=text.encode()).stdout)
     command = ["espeak-ng", "-v", voice, "-s", str(speed), "-p", str(pitch), "--stdout", text]
     return _read_wav(subprocess.run(command, check=True, capture_output=True).stdout)
 

@@ -221,14 +221,14 @@ def steady(count: int, dbfs: float = -60.0) -> list[bytes]:
     return [different[index % 10] for index in range(count)]
 
 
-def test_steady_noise_is_checked_every_five_minutes_once_enough_was_saved_up() -> None:
+def test_steady_noise_is_checked_every_ten_minutes_once_enough_was_saved_up() -> None:
     assert checks(steady(6 * EVERY)) == [3 * EVERY - 1, 4 * EVERY - 1, 5 * EVERY - 1, 6 * EVERY - 1]
 
 
 def test_what_is_louder_is_checked_at_once_but_no_oftener_on_the_whole() -> None:
     door = steady(1, -40)
-    frames = steady(100) + 20 * (door + steady(300))
-    assert checks(frames) == [100, 401, 702, 4013]
+    frames = steady(100) + 30 * (door + steady(300))
+    assert checks(frames) == [100, 401, 702, 7625]
 
 
 def test_digital_silence_is_nothing_to_check() -> None:

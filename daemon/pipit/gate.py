@@ -31,8 +31,8 @@ none."""
 CHECK_MS = 2000
 """How long a check lasts: a wake word spoken slowly, and the 0.5 s that its recognition may take."""
 
-CHECK_EVERY_S = 300.0
-"""One check for so much time asleep. It costs what 3.9 s of speech cost: 1.3 % of a gate that is always open."""
+CHECK_EVERY_S = 600.0
+"""One check for so much time asleep. It costs what 4 s of speech cost: 0.7 % of a gate that is always open."""
 
 _CHECKS_SAVED = 6
 """So many checks are saved up for when it grows louder; what is beyond is checked whatever there is to hear."""
