@@ -56,12 +56,17 @@ def say(
     key = hashlib.sha256(repr((text, voice, speed, pitch, rate_hz, dbfs)).encode()).hexdigest()[:24]
     path = _cache() / f"{key}.npy"
     if not path.exists():
-        clip = level(_trim(resample(*_synthesise(text, voice, speed, pitch), rate_hz)), dbfs)
+        clip = render(text, voice, speed, pitch, rate_hz, dbfs)
         partial = path.with_suffix(f".{os.getpid()}.npy")
         np.save(partial, clip)
         partial.replace(path)
     loaded: Samples = np.load(path)
     return loaded
+
+
+def render(text: str, voice: str, speed: int, pitch: int, rate_hz: int, dbfs: float) -> Samples:
+    """Do what `say` does, without keeping it: for long texts."""
+    return level(_trim(resample(*_synthesise(text, voice, speed, pitch), rate_hz)), dbfs)
 
 
 def noise(seconds: float, rate_hz: int = 16000, dbfs: float = -60.0, seed: int = 0, kind: str = "room") -> Samples:
@@ -136,8 +141,10 @@ def _synthesise(text: str, voice: str, speed: int, pitch: int) -> tuple[Samples,
             return _read_wav(Path(file.name).read_bytes())
     if voice.startswith("festival:"):
         stretch = f"(Parameter.set 'Duration_Stretch {160 / speed:.3f})"
-        command = ["text2wave", "-eval", f"(voice_{voice[9:]})", "-eval", stretch]
-        return _read_wav(subprocess.run(command, check=True, capture_output=True, input=text.encode()).stdout)
+        with tempfile.NamedTemporaryFile(suffix=".wav") as file:  # into a pipe it writes a header without a length
+            command = ["text2wave", "-eval", f"(voice_{voice[9:]})", "-eval", stretch, "-o", file.name]
+            subprocess.run(command, check=True, capture_output=True, input=text.encode())
+            return _read_wav(Path(file.name).read_bytes())
     command = ["espeak-ng", "-v", voice, "-s", str(speed), "-p", str(pitch), "--stdout", text]
     return _read_wav(subprocess.run(command, check=True, capture_output=True).stdout)
 
