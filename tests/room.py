@@ -20,6 +20,7 @@ import signal
 import subprocess
 import threading
 import time
+import wave
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,8 +30,12 @@ from numpy.typing import NDArray
 
 from pipit.vad import FRAME, RATE_HZ, Vad
 from tests import speech
+from tests.bench.room import responses
 
 _PACKAGES = {"pulseaudio": "pulseaudio", "pactl": "pulseaudio-utils", "pacat": "pulseaudio-utils", "espeak-ng": "espeak-ng"}
+
+_SURROUND_DB = -7.96
+"""PulseAudio's module-virtual-surround-sink scales a response with two equal sides to a peak of 0.4: measured with five of them."""
 
 _VOICED_FRAMES = 8  # of ten: what pipit.core.speech takes for a start of talking
 
@@ -147,7 +152,10 @@ class Room:
         """What a program's environment needs so that it finds this sound card."""
         self._server: subprocess.Popen[bytes] | None = None
         self._loudspeaker: Recording | None = None
-        self._echo: str | None = None
+        # norewinds: the sinks render 50 ms ahead in place of two seconds, and so begin at once.
+        self._form = f"rate={rate_hz}", "format=s16le", "norewinds=1"
+        self._echo: list[str] = []
+        """The modules that are the echo's path."""
 
     def __enter__(self) -> Self:
         missing = sorted({package for program, package in _PACKAGES.items() if shutil.which(program) is None})
@@ -204,19 +212,46 @@ class Room:
         )
         return Playing(process, samples.astype("<i2").tobytes())
 
-    def echo(self, gain_db: float | None, delay_ms: int = 20) -> None:
-        """Let the microphone hear the loudspeaker, `gain_db` louder and `delay_ms` later; None ends it."""
-        if self._echo is not None:
-            self._pactl("unload-module", self._echo)
-            self._echo = None
-        if gain_db is not None:
-            self._echo = self._pactl(
-                *("load-module", "module-loopback", "source=loudspeaker.monitor", "sink=microphone", f"latency_msec={delay_ms}"),
-                *("adjust_time=0", "source_dont_move=true", "sink_dont_move=true"),
-            ).strip()
-            inputs = (line.split() for line in self._pactl("list", "short", "sink-inputs").splitlines())
-            owner = next(fields[0] for fields in inputs if self._owner(fields[0]) == self._echo)
-            self._pactl("set-sink-input-volume", owner, f"{gain_db}dB")
+    def echo(self, gain_db: float | None, delay_ms: int = 20, reverberation_s: float = 0.0) -> None:
+        """Let the microphone hear the loudspeaker.
+
+        Args:
+            gain_db: how much louder than it is played, walls included; None ends the echo.
+            delay_ms: how much later; about, since PulseAudio works in blocks of 10 ms.
+            reverberation_s: in what time the room's sound falls by 60 dB, with the loudspeaker beside the microphone; 0: no walls.
+        """
+        for module in reversed(self._echo):
+            self._pactl("unload-module", module)
+        self._echo = []
+        if gain_db is None:
+            return
+        heard_by = "microphone"
+        if reverberation_s > 0:
+            gain_db -= self._build_walls(reverberation_s)
+            heard_by = "walls"
+        path = self._pactl(
+            *("load-module", "module-loopback", "source=loudspeaker.monitor", f"sink={heard_by}", f"latency_msec={delay_ms}"),
+            *("adjust_time=0", "source_dont_move=true", "sink_dont_move=true"),
+        ).strip()
+        self._echo.append(path)
+        owner = next(fields[0] for fields in self._listed("sink-inputs") if self._owner(fields[0]) == path)
+        self._pactl("set-sink-input-volume", owner, f"{gain_db}dB")
+
+    def _build_walls(self, reverberation_s: float) -> float:
+        """Put the room's response in front of the microphone, as a device "walls"; return how much louder it makes a sound (dB)."""
+        at_16_khz, _ = responses(reverberation_s)
+        response = speech.resample(at_16_khz, RATE_HZ, self.rate_hz)
+        response /= np.max(np.abs(response))
+        path = self._folder / "walls.wav"
+        both = np.repeat(np.round(response * 32767).astype(np.int16), 2)  # a "head" that hears the same on either side
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(2)
+            file.setsampwidth(2)
+            file.setframerate(self.rate_hz)
+            file.writeframes(both.astype("<i2").tobytes())
+        form = "sink_name=walls", "sink_master=microphone", "channels=2"
+        self._echo.append(self._pactl("load-module", "module-virtual-surround-sink", *form, f"hrir={path}").strip())
+        return 10 * float(np.log10(np.sum(response**2))) + _SURROUND_DB
 
     # -- out of the loudspeaker ---------------------------------------------------------------------------------------------------
 
@@ -244,25 +279,24 @@ class Room:
 
     def plug(self) -> None:
         """Put the sound card in."""
-        # norewinds: the sinks render 50 ms ahead in place of two seconds, and so begin at once.
-        form = f"rate={self.rate_hz}", "format=s16le", "norewinds=1"
-        self._pactl("load-module", "module-null-sink", "sink_name=loudspeaker", "channels=2", *form)
-        self._pactl("load-module", "module-null-sink", "sink_name=microphone", "channels=1", *form)
+        self._pactl("load-module", "module-null-sink", "sink_name=loudspeaker", "channels=2", *self._form)
+        self._pactl("load-module", "module-null-sink", "sink_name=microphone", "channels=1", *self._form)
         self._pactl("set-default-sink", "loudspeaker")
         self._pactl("set-default-source", "microphone.monitor")
         self._loudspeaker = self._listen("loudspeaker.monitor")
 
     def unplug(self) -> None:
         """Pull the sound card out while it is in use."""
+        self.echo(None)
         if self._loudspeaker is not None:
             self._loudspeaker.stop()
             self._loudspeaker = None
-        self._echo = None
-        modules = (line.split("\t") for line in self._pactl("list", "short", "modules").splitlines())
-        for module in [
-            fields[0] for fields in modules if "sink_name=loudspeaker" in fields[2] or "sink_name=microphone" in fields[2]
-        ]:
-            self._pactl("unload-module", module)
+        self._unload("microphone", "loudspeaker")
+
+    def _unload(self, *sinks: str) -> None:
+        for module in self._listed("modules"):
+            if any(f"sink_name={sink}" in module[2].split() for sink in sinks):
+                self._pactl("unload-module", module[0])
 
     def freeze(self) -> None:
         """Let the sound card hang: nothing moves, and nobody is told."""
@@ -309,6 +343,9 @@ class Room:
         if done.returncode:
             raise RuntimeError(f"pactl {' '.join(arguments)}: {done.stderr.strip()}; see {self._folder / 'server.log'}")
         return done.stdout
+
+    def _listed(self, kind: str) -> list[list[str]]:
+        return [line.split("\t") for line in self._pactl("list", "short", kind).splitlines()]
 
     def _await_server(self) -> None:
         deadline = time.monotonic() + 10

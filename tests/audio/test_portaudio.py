@@ -137,6 +137,25 @@ def test_speech_goes_round(room: Room, device: PortAudioDevice) -> None:
     spoken.wait()
 
 
+@pytest.mark.parametrize(
+    ("room", "gain_db", "reverberation_s"), [(48000, -20, 0), (48000, -20, 0.6), (16000, -6, 0.3)], indirect=["room"]
+)
+def test_the_echo_is_as_loud_as_it_was_asked_to_be(
+    room: Room, device: PortAudioDevice, gain_db: float, reverberation_s: float
+) -> None:
+    device.open()
+    room.echo(gain_db, reverberation_s=reverberation_s)
+    device.mixer.write(speech.noise(3, room.rate_hz, -20, kind="white"))
+    second = room.rate_hz
+
+    def echoed() -> float:
+        ring = device.captured
+        return dbfs(ring.read(max(ring.oldest, ring.written - second), ring.written)) if ring.written > second else -120.0
+
+    until(lambda: abs(echoed() - (gain_db - 20)) < 1)
+    device.mixer.discard()
+
+
 def test_mute_really_stops_the_microphone(room: Room, device: PortAudioDevice) -> None:
     device.open()
     until(lambda: device.counters.blocks_in)
