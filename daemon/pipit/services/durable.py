@@ -201,6 +201,8 @@ class DurableSession:
         self._closing: asyncio.Task[None] | None = None
         self._tools: tuple[Declaration, ...] = ()
         self._without: frozenset[str] = frozenset()
+        self._told: list[Provider] = []
+        """Those of whom the person has been told that they answer in place of the usual one."""
         self._history = History()
         self._sound = Sound(int(SOUND_S * self.input_rate_hz * 2))
         self._turn_from: int | None = None
@@ -350,7 +352,11 @@ class DurableSession:
 
     def _connect(self, provider: Provider, opening: Opening) -> _Link:
         """Open a session; its events come through the queue."""
-        opening = dataclasses.replace(opening, without=self._without)
+        usual = self._durable.providers[0]
+        instead_of = usual.name if provider is not usual and provider not in self._told else ""
+        if instead_of:
+            self._told.append(provider)
+        opening = dataclasses.replace(opening, without=self._without, instead_of=instead_of)
         prefix = f"{self._links}:" if self._links else ""
         self._links += 1
         link = _Link(provider.open(opening), provider, opening, prefix)
