@@ -40,7 +40,7 @@ async def speak(sentence: str, rate_hz: int, voice: str = "en-gb", speed: int = 
         voice: an espeak-ng voice.
         speed: words a minute, 80 to 450.
     """
-    process = await asyncio.create_subprocess_exec(*_command(sentence, voice, speed), stdin=DEVNULL, stdout=PIPE)
+    process = await _started(*_command(sentence, voice, speed))
     assert process.stdout is not None
     try:
         header = await process.stdout.readexactly(_HEADER_BYTES)
@@ -51,7 +51,27 @@ async def speak(sentence: str, rate_hz: int, voice: str = "en-gb", speed: int = 
     finally:
         # Not killed but read to its end, which a sentence reaches within some 20 ms: killing a process that has just ended would
         # take its exit status away from asyncio.
-        await process.communicate()
+        await _ended(process)
+
+
+async def _started(*command: str) -> asyncio.subprocess.Process:
+    """Start a process."""
+    starting = asyncio.create_task(asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await _ended(await starting)  # cancelled in the middle, asyncio would leave it behind half made
+        raise
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """Wait for the end of a process, even if the wait is cancelled: nobody else will."""
+    ending = asyncio.create_task(process.communicate())
+    try:
+        await asyncio.shield(ending)
+    except asyncio.CancelledError:
+        await ending
+        raise
 
 
 def synthesise(sentence: str, rate_hz: int, voice: str = "en-gb", speed: int = WORDS_PER_MINUTE) -> NDArray[np.int16]:

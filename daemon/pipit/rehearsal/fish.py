@@ -385,7 +385,8 @@ class _Live:
                     await pace.wait(len(piece))
                     await self._wire.send_sound({"event": "audio", "audio": piece}, len(piece) / 2 / rate_hz)
         await self._wire.send({"event": "finish", "reason": "stop"})
-        await self._wire.close(1000)
+        if not self._wire.stalled:
+            await self._wire.close(1000)
 
     async def _fail(self) -> None:
         await self._wire.send({"event": "finish", "reason": "error"})

@@ -273,10 +273,9 @@ class Rehearsal:
                 connection.undecided.abort()
         tasks = list(self._visitors)
         for visitor in self._visitors.values():
-            visitor.abort()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            visitor.abort()  # not cancelled: who is being answered notices that he has gone, and is cleaned up after
+        if tasks:
+            await asyncio.wait(tasks)
 
     async def _answer(self, visit: Visit) -> None:
         exchange, faults = visit.exchange, visit.faults

@@ -80,7 +80,10 @@ class Visit:
         if status < 300:
             data = _spoilt(data, self.faults)
         await self.begin(status, kind, len(data))
-        await self.send(data)
+        await self.send(data[: len(data) // 2])
+        if status < 300:
+            await self.mid_reply()
+        await self.send(data[len(data) // 2 :])
         await self.end()
 
     async def begin(self, status: int, kind: str, length: int | None = None) -> None:

@@ -108,6 +108,11 @@ class Wire:
                 self.session.events.append(copy.deepcopy(dict(event)))
             await self._raw(message)
 
+    @property
+    def stalled(self) -> bool:
+        """Whether the service has fallen silent for ever."""
+        return self._stalled
+
     def record(self, message: dict[str, Any]) -> None:
         """Note a message of the client."""
         if self.session.record:

@@ -1,0 +1,69 @@
+"""What hearing and speaking with Fish Audio have in common: https://docs.fish.audio."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipit import __version__
+from pipit.core.options import Secret
+from pipit.core.pcm import HEARING_RATE_HZ
+from pipit.errors import ConfigError
+from pipit.fetch import trusted
+from pipit.services.cascade.refusals import key_problems, problems
+from pipit.services.settings import is_loopback
+
+URL = "https://api.fish.audio"
+
+
+def packer() -> Any:
+    """Return the module that reads and writes Fish Audio's messages.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import msgpack
+    except ImportError as error:
+        raise ConfigError(f"Fish Audio needs msgpack ({error}): pip install 'pipit[fish]'") from error
+    return msgpack
+
+
+def check(url: str, api_key: Secret | None, section: str, *, insecure: bool) -> None:
+    """Check what can be known without a network.
+
+    Args:
+        url: address of the service.
+        api_key: the key.
+        section: where in the configuration the stage is: "service.hear".
+        insecure: as in the settings.
+
+    Raises:
+        ConfigError: with everything that is wrong.
+    """
+    wrong = problems(url, f"{section}.url", ("https", "http"), insecure=insecure)
+    wrong += key_problems(api_key, f"{section}.api_key")
+    if not wrong and api_key is None and not is_loopback(url):
+        wrong.append("service.api_key: Fish Audio needs a key; for example `api_key: !credential fish`")
+    if wrong:
+        raise ConfigError(*wrong)
+    if url.startswith("https:"):
+        trusted()  # reads the certificates now, not when somebody waits for an answer
+
+
+def headers(key: str, **others: str | None) -> dict[str, str]:
+    """Return what each request says of us; others that are None are left out."""
+    told = {name: value for name, value in others.items() if value is not None}
+    authorization = {"Authorization": f"Bearer {key}"} if key else {}
+    return {"User-Agent": f"pipit/{__version__}", **authorization, **told}
+
+
+def wav(samples: NDArray[np.int16]) -> bytes:
+    """Return sound as a file, shape (n,), 16 kHz: the service takes no bare samples."""
+    pcm = samples.astype("<i2").tobytes()
+    rate_hz, size = HEARING_RATE_HZ, len(pcm)
+    head = b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, rate_hz, 2 * rate_hz, 2, 16, b"data", size
+    return struct.pack("<4sI4s4sIHHIIHH4sI", *head) + pcm

@@ -1,0 +1,126 @@
+"""Hears with Fish Audio: a whole utterance in one HTTP request."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import ssl
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipit.core.pcm import HEARING_RATE_HZ
+from pipit.fetch import Ahead, FetchError, fetch
+from pipit.services.cascade import Hear, StageError, fish
+from pipit.services.cascade.refusals import refusal
+from pipit.services.cascade.settings import HearSettings, Settings
+
+SHORTEST_S = 1.05
+"""The service refuses less than a second; silence is put behind a shorter utterance."""
+
+ANSWER_BYTES = 1 << 20
+"""Longest answer that is read; those to a minute of speech have a few kilobytes."""
+
+
+def build(settings: Settings) -> Hear:
+    """Return the stage.
+
+    Raises:
+        ConfigError: msgpack is not installed, the address cannot be used, or the key is missing.
+    """
+    hear = settings.hear
+    api_key = hear.api_key or settings.api_key
+    fish.check(hear.url or fish.URL, api_key, "service.hear", insecure=settings.insecure)
+    return FishHear(hear, api_key.reveal() if api_key else "", settings.connect_s, settings.read_s)
+
+
+class FishHear:
+    """See `Hear`.
+
+    Args:
+        hear: the stage's settings.
+        key: of the account; empty for a server at home.
+        connect_s: longest time until a connection is open.
+        read_s: longest time until the answer is there.
+        tls: other than the system's certificates.
+    """
+
+    def __init__(self, hear: HearSettings, key: str, connect_s: float, read_s: float, tls: ssl.SSLContext | None = None) -> None:
+        self._hear = hear
+        self._key = key
+        self._connect_s = connect_s
+        self._read_s = read_s
+        self._tls = tls
+        self._msgpack = fish.packer() if hear.encoding == "msgpack" else None
+        self._url = (hear.url or fish.URL).rstrip("/") + "/v1/asr"
+        self._host = urlsplit(self._url).hostname or ""
+        self._ahead = Ahead(self._url, tls)
+
+    async def open(self) -> None:
+        """See `Stage.open`."""
+        try:
+            await self._ahead.open(self._connect_s)
+        except FetchError as error:
+            raise StageError("retryable", str(error)) from error
+
+    async def release(self) -> None:
+        """See `Stage.release`."""
+        await self._ahead.release()
+
+    async def hear(self, samples: NDArray[np.int16]) -> str | None:
+        """See `Hear.hear`."""
+        kind, body = self._body(fish.wav(_long_enough(samples)))
+        try:
+            answer = await fetch(
+                self._url,
+                method="POST",
+                headers={"Content-Type": kind, **fish.headers(self._key, model=self._hear.model)},
+                body=body,
+                timeout_s=self._read_s,
+                limit_bytes=ANSWER_BYTES,
+                tls=self._tls,
+                ahead=self._ahead,
+            )
+        except FetchError as error:
+            raise StageError("retryable", str(error)) from error
+        if answer.status != 200:
+            raise refusal(answer.status, answer.body, self._host, (self._key,) if self._key else (), "service.hear")
+        text = _text(answer.body)
+        if text is None:
+            raise StageError("retryable", f"{self._host} answered something that is no transcript")
+        return text
+
+    def _body(self, sound: bytes) -> tuple[str, bytes]:
+        """Return the request and what it is written in."""
+        asked: dict[str, str | bool] = {"ignore_timestamps": True}  # the answer comes sooner without
+        if self._hear.language is not None:
+            asked["language"] = self._hear.language
+        if self._msgpack is not None:
+            return "application/msgpack", self._msgpack.packb({"audio": sound, **asked})
+        return form({name: str(value).lower() for name, value in asked.items()}, "audio", sound)
+
+
+def form(fields: Mapping[str, str], name: str, sound: bytes) -> tuple[str, bytes]:
+    """Return a form with a WAV file in it (RFC 7578), and its content type."""
+    boundary = secrets.token_hex(16)
+    parts = [f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{text}\r\n' for field, text in fields.items()]
+    head = f'Content-Disposition: form-data; name="{name}"; filename="speech.wav"\r\nContent-Type: audio/wav\r\n\r\n'
+    body = "".join([*parts, f"--{boundary}\r\n{head}"]).encode() + sound + f"\r\n--{boundary}--\r\n".encode()
+    return f"multipart/form-data; boundary={boundary}", body
+
+
+def _long_enough(samples: NDArray[np.int16]) -> NDArray[np.int16]:
+    missing = round(SHORTEST_S * HEARING_RATE_HZ) - len(samples)
+    return np.pad(samples, (0, missing)) if missing > 0 else samples
+
+
+def _text(body: bytes) -> str | None:
+    """Return the transcript in an answer, if it is one."""
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    text = data.get("text") if isinstance(data, dict) else None
+    return text.encode("utf-8", "replace").decode().strip() if isinstance(text, str) else None
