@@ -18,7 +18,7 @@ Stage = typing.Literal["hear", "think", "speak"]
 """What the endpoints of a cascade do."""
 
 MID_REPLY_S = 0.5
-"""After so much sound of a reply happens what is to happen in the middle of it; of an HTTP answer without sound, after half of it."""
+"""After so much sound of a reply happens what is to happen in the middle of it. Of whole HTTP answers: half way through."""
 
 
 @dataclass(frozen=True)

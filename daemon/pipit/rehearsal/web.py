@@ -53,7 +53,7 @@ class Exchange:
     """Number of the TCP connection it came on, from 1."""
     arrived_at: float
     protocol: str = ""
-    """What was asked for: "asr", "tts", "chat", "transcriptions"."""
+    """What was asked for: "asr", "tts", "completions" or "transcriptions"."""
     asked: dict[str, Any] = field(default_factory=dict, repr=False)
     """The request's fields, once they have been understood."""
     text: str = ""

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from pipit import __version__
 from pipit.core.options import Secret
-from pipit.core.pcm import HEARING_RATE_HZ
 from pipit.errors import ConfigError
 from pipit.fetch import trusted
 from pipit.services.cascade.refusals import key_problems, problems
@@ -59,11 +54,3 @@ def headers(key: str, **others: str | None) -> dict[str, str]:
     told = {name: value for name, value in others.items() if value is not None}
     authorization = {"Authorization": f"Bearer {key}"} if key else {}
     return {"User-Agent": f"pipit/{__version__}", **authorization, **told}
-
-
-def wav(samples: NDArray[np.int16]) -> bytes:
-    """Return sound as a file, shape (n,), 16 kHz: the service takes no bare samples."""
-    pcm = samples.astype("<i2").tobytes()
-    rate_hz, size = HEARING_RATE_HZ, len(pcm)
-    head = b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, rate_hz, 2 * rate_hz, 2, 16, b"data", size
-    return struct.pack("<4sI4s4sIHHIIHH4sI", *head) + pcm

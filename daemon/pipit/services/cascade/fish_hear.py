@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import secrets
 import ssl
-from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipit.core.pcm import HEARING_RATE_HZ
 from pipit.fetch import Ahead, FetchError, fetch
 from pipit.services.cascade import Hear, StageError, fish
 from pipit.services.cascade.refusals import refusal
 from pipit.services.cascade.settings import HearSettings, Settings
+from pipit.services.cascade.upload import multipart, wav
 
 SHORTEST_S = 1.05
-"""The service refuses less than a second; silence is put behind a shorter utterance."""
+"""The service refuses less than a second; a shorter utterance is padded with silence."""
 
 ANSWER_BYTES = 1 << 20
 """Longest answer that is read; those to a minute of speech have a few kilobytes."""
@@ -71,7 +69,7 @@ class FishHear:
 
     async def hear(self, samples: NDArray[np.int16]) -> str | None:
         """See `Hear.hear`."""
-        kind, body = self._body(fish.wav(_long_enough(samples)))
+        kind, body = self._body(wav(samples, SHORTEST_S))
         try:
             answer = await fetch(
                 self._url,
@@ -99,21 +97,7 @@ class FishHear:
             asked["language"] = self._hear.language
         if self._msgpack is not None:
             return "application/msgpack", self._msgpack.packb({"audio": sound, **asked})
-        return form({name: str(value).lower() for name, value in asked.items()}, "audio", sound)
-
-
-def form(fields: Mapping[str, str], name: str, sound: bytes) -> tuple[str, bytes]:
-    """Return a form with a WAV file in it (RFC 7578), and its content type."""
-    boundary = secrets.token_hex(16)
-    parts = [f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{text}\r\n' for field, text in fields.items()]
-    head = f'Content-Disposition: form-data; name="{name}"; filename="speech.wav"\r\nContent-Type: audio/wav\r\n\r\n'
-    body = "".join([*parts, f"--{boundary}\r\n{head}"]).encode() + sound + f"\r\n--{boundary}--\r\n".encode()
-    return f"multipart/form-data; boundary={boundary}", body
-
-
-def _long_enough(samples: NDArray[np.int16]) -> NDArray[np.int16]:
-    missing = round(SHORTEST_S * HEARING_RATE_HZ) - len(samples)
-    return np.pad(samples, (0, missing)) if missing > 0 else samples
+        return multipart({name: str(value).lower() for name, value in asked.items()}, "audio", sound)
 
 
 def _text(body: bytes) -> str | None:

@@ -24,6 +24,7 @@ from pipit.services import Failed, failures
 from pipit.services.cascade import Sample, Sound, Speak, StageError, fish
 from pipit.services.cascade.refusals import refusal
 from pipit.services.cascade.settings import Settings, SpeakSettings
+from pipit.services.cascade.upload import wav
 from pipit.services.websocket import MESSAGE_BYTES, QUEUED_FRAMES
 
 RATE_HZ = 24000
@@ -108,7 +109,7 @@ class _Fish:
         if self._speak.speed != 1.0:
             asked["prosody"] = {"speed": self._speak.speed}
         if self._speak.clone and like is not None and like.text and len(like.samples):
-            asked["references"] = [{"audio": fish.wav(like.samples), "text": like.text}]
+            asked["references"] = [{"audio": wav(like.samples), "text": like.text}]
         elif self._voice is not None:
             asked["reference_id"] = self._voice
         return asked
