@@ -195,7 +195,7 @@ def _prove_cascade(proof: _Proof, daemon: _Daemon, server: Rehearsal, woken: boo
     proof.check("the wake word was heard twice", woken)
     heard = [str(record["text"]) for record in daemon.of("heard")]
     proof.check(f'speech to text understood "{QUESTION}" and "{STORY}"', heard == [QUESTION, STORY])
-    asked = [exchange.asked["messages"][-1]["content"] for exchange in server.exchanges if exchange.protocol == "chat"]
+    asked = [exchange.asked["messages"][-1]["content"] for exchange in server.exchanges if exchange.protocol == "completions"]
     proof.check("the language model was asked both", all(request in asked for request in (QUESTION, STORY)))
     live = [session for session in server.sessions if session.messages]
     proof.check("the answers were spoken over live sockets", len(live) >= 2)

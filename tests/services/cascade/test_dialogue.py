@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from pipit.services import Line
 from pipit.services.cascade import Agent, Call, Result, User
 from pipit.services.cascade.dialogue import CANCELLED, ITEMS, Dialogue
@@ -14,7 +16,7 @@ def script(*sentences: str) -> Script:
     made = Script(1000)
     for sentence in sentences:
         made.add(sentence, sentence)
-        made.sound(1000, None)
+        made.sound(np.full(1000, 1000, np.int16), None)
     return made
 
 

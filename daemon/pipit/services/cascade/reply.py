@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 
+from pipit.core.pcm import Joiner
 from pipit.core.pronunciation import Pronunciation
 from pipit.core.sentences import Sentences
 from pipit.core.speakable import Speakable
@@ -31,7 +32,7 @@ class Reply:
         self._emit = emit
         self._called = called
         self._begun = self._over = False
-        self._bytes = 0
+        self._joiner = Joiner()
 
     async def speak(
         self,
@@ -69,8 +70,7 @@ class Reply:
         async with aclosing(parts), aclosing(stages.voice(sentences(), like)) as sounds:
             async for sound in sounds:
                 self.begin()
-                before, self._bytes = self._bytes // 2, self._bytes + len(sound.pcm)
-                self.script.sound(self._bytes // 2 - before, sound.spoken)
+                self.script.sound(self._joiner.feed(sound.pcm), sound.spoken)
                 self._emit(ReplyAudio(self.name, sound.pcm))
         if failure:
             raise failure[0]

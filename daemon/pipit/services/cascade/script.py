@@ -11,8 +11,14 @@ import itertools
 import re
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 LETTERS_PER_S = 15.0
 """How fast speech is where nothing else is known: 165 words a minute of English, with their blanks."""
+
+AUDIBLE = 200
+"""Peak of a sample that belongs to a word; what synthesisers put between sentences is quieter."""
 
 _WORD, _DIGIT, _COMMA, _STOP = 2.0, 4.0, 6.0, 3.0
 """What a word takes besides its letters, what a digit takes, and the pauses of a comma and of the end of a sentence: of the values
@@ -44,6 +50,8 @@ class Script:
         """Places: samples, and the weight that has been said by then."""
         self.samples = 0
         """How much sound there is so far."""
+        self._audible = 0
+        """Where the last audible sound ends: a pause at the end of a sentence is nothing said."""
         self._cut: int | None = None
         self._done = False
 
@@ -52,9 +60,12 @@ class Script:
         before = self._pieces[-1].end if self._pieces else 0
         self._pieces.append(_Piece(text, weight(spoken), before + len(spoken)))
 
-    def sound(self, samples: int, spoken: int | None) -> None:
+    def sound(self, sound: NDArray[np.int16], spoken: int | None) -> None:
         """Note more sound, and how many characters have been said at its end, where that is known."""
-        self.samples += samples
+        loud = np.flatnonzero(np.abs(sound.astype(np.int32)) > AUDIBLE)
+        if len(loud):
+            self._audible = self.samples + int(loud[-1]) + 1
+        self.samples += len(sound)
         if spoken is not None:
             self._know(self._weight_of(spoken))
 
@@ -83,8 +94,9 @@ class Script:
         return sum(piece.weight for piece in self._pieces)
 
     def _know(self, weight_said: float) -> None:
-        if self.samples > self._known[-1][0] and weight_said >= self._known[-1][1]:
-            self._known.append((self.samples, weight_said))
+        for samples in (self._audible, self.samples):
+            if samples > self._known[-1][0] and weight_said >= self._known[-1][1]:
+                self._known.append((samples, weight_said))
 
     def _weight_of(self, characters: int) -> float:
         """Return the weight of the first so many characters that were given to the speech stage."""
