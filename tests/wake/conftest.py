@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -40,20 +38,24 @@ def stock_models() -> Path:
 
 
 @pytest.fixture
-def openwakeword_0_4(stock_package: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The unpacked openwakeword package, imported without its part that needs scikit-learn."""
-    _forget_openwakeword()
-    without_scikit_learn = ModuleType("openwakeword.custom_verifier_model")
-    without_scikit_learn.train_custom_verifier = None  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, without_scikit_learn.__name__, without_scikit_learn)
-    monkeypatch.syspath_prepend(stock_package)
-    yield importlib.import_module("openwakeword")
-    _forget_openwakeword()
+def openwakeword_0_4() -> Iterator[ModuleType]:
+    """The unpacked openwakeword package."""
+    yield from _imported("0.4.0")
 
 
-def _forget_openwakeword() -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] == "openwakeword"]:
-        del sys.modules[name]
+@pytest.fixture
+def openwakeword_0_6() -> Iterator[ModuleType]:
+    """The same, its last release."""
+    yield from _imported("0.6.0")
+
+
+def _imported(version: str) -> Iterator[ModuleType]:
+    try:
+        stock.package(version)
+    except stock.Unavailable as error:
+        pytest.skip(str(error))
+    with stock.imported(version) as module:
+        yield module
 
 
 @pytest.fixture(scope="session")

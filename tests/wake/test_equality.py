@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from pipit.wake.framewise import FRAME
 from pipit.wake.models import installed
 from pipit.wake.openwakeword import Settings, Word
 from tests.speech import Samples, blocks
+from tests.wake import stock
 
 SETTLED = 26
 TOLERANCE = 1e-5
@@ -109,10 +109,10 @@ def test_onnx_classifiers_give_the_same_scores(
     assert worst(our_scores(Word(str(stock_models / file)), sounds), theirs, settled=32) < TOLERANCE
 
 
-def test_scores_equal_the_package(stock_models: Path, sounds: Samples, openwakeword_0_4: ModuleType) -> None:
-    """openwakeword 0.4.0's own Model.predict."""
-    files = [str(stock_models / f"{word}_v0.1.onnx") for word in ("hey_jarvis", "alexa")]
-    package = openwakeword_0_4.Model(wakeword_model_paths=files)
+@pytest.mark.parametrize("release", ["openwakeword_0_4", "openwakeword_0_6"])
+def test_scores_equal_the_package(stock_models: Path, sounds: Samples, release: str, request: pytest.FixtureRequest) -> None:
+    """openwakeword's own Model.predict. tests/bench/bench_equality.py does the same with a quarter of an hour of other sounds."""
+    package = stock.model(request.getfixturevalue(release), ("hey_jarvis", "alexa"))
     engine = openwakeword.build(Settings(words=(Word("hey_jarvis"), Word("alexa"))))
     ours, theirs = [], []
     for block in blocks(sounds[: len(sounds) // FRAME * FRAME], [FRAME]):

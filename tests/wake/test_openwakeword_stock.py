@@ -16,12 +16,12 @@ from tests.speech import Samples, blocks, missing_tools, say, timeline
 pytest.importorskip("onnxruntime")
 
 
-RELEASES = ["openwakeword_0_4", *(["installed"] if importlib.util.find_spec("openwakeword") else [])]
+RELEASES = ["openwakeword_0_4", "openwakeword_0_6", *(["installed"] if importlib.util.find_spec("openwakeword") else [])]
 
 
 @pytest.fixture(params=RELEASES)
 def package(request: pytest.FixtureRequest) -> None:
-    """The package in version 0.4.0, and in the version that is installed, if one is."""
+    """The package in versions 0.4.0 and 0.6.0, and in the version that is installed, if one is."""
     if request.param != "installed":
         request.getfixturevalue(request.param)
 
