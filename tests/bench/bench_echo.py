@@ -20,7 +20,7 @@ from pipit.echo import Canceller, Through
 from pipit.echo.hybrid import Hybrid
 from pipit.echo.kalman import Kalman
 from pipit.echo.memory import Memory
-from pipit.echo.proof import FLOOR_DB
+from pipit.echo.proof import FLOOR_DB, Verdict
 from pipit.echo.reference import Reference
 from pipit.echo.talking import ABOVE_NOISE_DB, BELOW_HEARD_DB, QUIETEST_DBFS, Voiced
 from pipit.echo.webrtc import WebRtc
@@ -78,7 +78,7 @@ class Result(NamedTuple):
 
 
 def run(engine: Canceller, made: Take) -> Result:
-    """Let an engine hear a take, frame by frame, with its time stamps."""
+    """Let an engine hear a take, frame by frame, with its time stamps; that a person talks counts where the proof would allow it."""
     wires = Wires(made)
     reference = Reference(wires.played, RATE_HZ, wires.reference_at)
     heard, ears, talking, cpu_s = [], [], [], 0.0
@@ -88,9 +88,11 @@ def run(engine: Canceller, made: Take) -> Result:
         played = reference.frame(at, FRAME, engine.drift, engine.lag_s)
         cleaned = engine.clean(microphone, played)
         cpu_s += time.thread_time() - began
+        if engine.proof is not None and len(cleaned.speech):
+            engine.proof.feed(microphone, cleaned.speech, played, cleaned.talking)
         heard.append(cleaned.speech)
         ears.append(cleaned.ears)
-        talking.append(cleaned.talking)
+        talking.append(cleaned.talking and (engine.proof is None or engine.proof.verdict is Verdict.WORKS))
     return Result(np.concatenate(heard), np.concatenate(ears), np.array(talking), cpu_s, engine)
 
 

@@ -25,6 +25,7 @@ _STILL_LOOKS = 3
 _STALE_S = 6.0
 _FINE = 8  # correlation is interpolated to 1/8 sample, and from there by a parabola
 _REACH = 8  # a jump by more samples than this is no drift
+_ALIKE = 0.5  # correlation of two looks at the same room, at least
 
 
 class DriftLoop:
@@ -63,7 +64,7 @@ class DriftLoop:
         self._before, self._since_s, self._sounding_s = response, 0.0, 0.0
         if before is None or elapsed_s > _STALE_S:
             return
-        later = movement(before, response, _REACH)
+        later = movement(before, response, _REACH, _ALIKE)
         if later is not None and abs(later) < _REACH - 1:
             moving = later / (elapsed_s * self._rate_hz)
             self.drift = min(LIMIT, max(-LIMIT, self.drift - _GAIN * moving))
@@ -85,8 +86,11 @@ class DriftLoop:
         self._before, self._since_s, self._sounding_s = None, 0.0, 0.0
 
 
-def movement(before: NDArray[np.float32], after: NDArray[np.float32], reach: int) -> float | None:
-    """Return by how many samples `after` is later than `before`, within `reach` either way; None if either is empty."""
+def movement(before: NDArray[np.float32], after: NDArray[np.float32], reach: int, alike: float = 0.0) -> float | None:
+    """Return by how many samples `after` is later than `before`, within `reach` either way.
+
+    None if either is empty, or if they are less alike than `alike` (their correlation, at most 1).
+    """
     length = 2 * len(before)
     product = np.fft.rfft(after, length) * np.conj(np.fft.rfft(before, length))
     if not np.any(product):
@@ -96,6 +100,8 @@ def movement(before: NDArray[np.float32], after: NDArray[np.float32], reach: int
     correlation = np.fft.irfft(spectrum)
     reached = reach * _FINE
     near = np.concatenate((correlation[-reached:], correlation[: reached + 1]))
+    if near.max() * _FINE < alike * float(np.linalg.norm(before) * np.linalg.norm(after)):
+        return None
     return (_peak(near) - reached) / _FINE
 
 

@@ -96,12 +96,15 @@ class Talking:
     """Says whether it is a person that talks, and not Pipit heard by itself because the canceller fails.
 
     For this it compares what is left with what was played, once, when somebody seems to begin.
+
+    Args:
+        needed: voiced frames of ten that begin it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, needed: int = 6) -> None:
         self._voiced = Voiced(
             mode=3,
-            needed=6,
+            needed=needed,
             window=10,
             hold=16,
             above_noise_db=ABOVE_NOISE_DB,
@@ -113,18 +116,21 @@ class Talking:
         self._played: deque[NDArray[np.int16]] = deque(maxlen=_LOOKED_AT_FRAMES + _LATEST_FRAMES)
         self.rest()
 
-    def feed(self, left: NDArray[np.int16], microphone: NDArray[np.int16], reference: NDArray[np.int16]) -> bool:
+    def feed(
+        self, left: NDArray[np.int16], microphone: NDArray[np.int16], reference: NDArray[np.int16], possible: bool = True
+    ) -> bool:
         """Take the next frame; say whether a person talks.
 
         Args:
             left: 20 ms at 16 kHz, without the echo.
             microphone: the same with the echo.
             reference: what was played.
+            possible: whether they may have begun now, from what else is known.
         """
         self._left.append(left)
         self._played.append(reference)
         voiced = self._voiced.feed(left, microphone)
-        if voiced and not self._talking and self._hears_itself():
+        if voiced and not self._talking and (not possible or self._hears_itself()):
             self._voiced.rest()  # and look again as soon as there is as much of it
             return False
         self._talking = voiced

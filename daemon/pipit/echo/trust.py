@@ -13,7 +13,7 @@ GOOD_DB, BAD_DB = 28.0, 24.0
 """Half a second of which so much, or less, was removed. In the simulated rooms the linear canceller removes 30 to 41 dB, also with
 5 % of distortion; with heavy distortion 40 of one voice and 16 of another, and takes what is left for a person."""
 
-_NEEDED = 16
+_NEEDED = 30
 _PENALTY = 60
 _RINGING_FRAMES = 10  # what was played 0.2 s ago still sounds
 _SPAN_FRAMES = 25
@@ -21,7 +21,7 @@ _UNTIL_MEASURED_FRAMES = 65  # see `Proof`: half a second, and what is doubted
 
 
 class Trust:
-    """Needs eight seconds of Pipit's voice that were removed well; half a second that was not costs half a minute.
+    """Needs a quarter of a minute of Pipit's voice that were removed well; half a second that was not costs half a minute.
 
     It does not reach beyond the highest peak that was among them: a loudspeaker distorts from some level on.
     """
