@@ -72,3 +72,14 @@ def test_reload_applies_a_changed_volume_and_keeps_the_conversation(speaker: Pi)
     assert speaker.main_pid() == daemon
     assert speaker.journal(speaking.at, PIPIT_EVENT="state")[-1]["PIPIT_STATE"] == "speaking"
     assert [wired for wired in speaker.wire(speaking.at) if wired.type == "closed"] == []
+
+
+def test_reload_of_a_mistaken_file_fails_and_changes_nothing(speaker: Pi) -> None:
+    daemon = speaker.main_pid()
+    speaker.configure(audio={"output": {"volume": 2000}})
+    refused = speaker.run("systemctl reload pipit", check=False)
+    assert refused.status != 0
+    said = speaker.say("hey jarvis what time is it")
+    speaker.until_state("speaking", said)
+    assert speaker.main_pid() == daemon
+    assert "volume" in speaker.run("journalctl -u pipit -n 50 -o cat --no-pager").output

@@ -131,3 +131,28 @@ def test_nothing_is_opened_or_sent_before_the_wake_word(pi: Pi) -> None:
         assert sockets() != ""
     finally:
         pi.run(f"systemctl stop pipit; rm -r $(dirname {drop_in}); systemctl daemon-reload")
+
+
+def test_owner_reaches_the_sandboxed_service_and_nobody_else_does(speaker: Pi) -> None:
+    assert "waiting for the wake word" in speaker.run("pipit status").output
+    assert speaker.run("pipit volume 35").output.strip().endswith("35")
+    refused = speaker.run("setpriv --reuid=nobody --regid=nogroup --clear-groups pipit status", check=False)
+    assert refused.status != 0
+    assert "try sudo" in refused.output
+
+
+def test_held_button_mutes_and_the_sound_card_records_no_more(speaker: Pi) -> None:
+    def records() -> bool:
+        return speaker.run("cat /proc/asound/card0/pcm0c/sub0/status").output.startswith("state: RUNNING")
+
+    assert records()
+    held = speaker.press(1.8)
+    speaker.until_state("muted", held)
+    assert wait_until(lambda: not records(), speaker.within(1))
+    said = speaker.say("hey jarvis what time is it")
+    assert not records()
+    assert speaker.journal(said, PIPIT_EVENT="wake") == []
+    held = speaker.press(1.8)
+    speaker.until_state("idle", held)
+    said = speaker.say("hey jarvis what time is it")
+    speaker.until(lambda: speaker.journal(said, PIPIT_EVENT="wake"))
