@@ -97,6 +97,16 @@ def test_voice_is_reported_only_during_a_conversation(tmp_path: Path) -> None:
     assert kinds.count(VoiceHeard) >= 2
 
 
+def test_a_drop_out_of_the_sound_card_is_nobody_speaking(tmp_path: Path) -> None:
+    """Unguarded, the room's own noise is speech for six seconds after it, and the light and the end of a turn wait for it."""
+    room = speech.timeline([(7.0, speech.say("what time is it"))], seconds=10, noise_dbfs=-45)
+    room[2 * 16000 : 2 * 16000 + 5000] = 0
+    write_wav(tmp_path / "heard.wav", room, 16000)
+    hearing, events = listen(tmp_path / "heard.wav", conversing=True)
+    assert [type(event) for event in events if isinstance(event, VoiceHeard | VoiceEnded)].count(VoiceEnded) == 1
+    assert not any(hearing.voiced_since(50)[: 6 * 50 - 50])
+
+
 def test_a_closed_gate_ignores_the_wake_word(tmp_path: Path) -> None:
     write_wav(tmp_path / "heard.wav", sound(16000), 16000)
     _, events = listen(tmp_path / "heard.wav", wake_counts=False)
