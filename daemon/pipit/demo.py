@@ -130,7 +130,8 @@ def _service(provider: str, server: Rehearsal | None) -> list[str]:
         return chosen
     if provider == "fish":
         urls = {"hear": server.http, "think": f"{server.http}/v1", "speak": server.http}
-        return [*chosen, *(f"service.{stage}.url={url}" for stage, url in urls.items())]
+        # The rehearsal's model knows the time by itself; what a tool answers it reads out to the letter.
+        return [*chosen, "tools.clock=false", *(f"service.{stage}.url={url}" for stage, url in urls.items())]
     return [*chosen, f"service.url={server.url(provider)}"]
 
 
