@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +157,35 @@ def test_starts_as_after_a_long_silence(sounds: Samples) -> None:
         fresh.detect(block)
         silent.detect(block)
         assert fresh.scores() == silent.scores()
+
+
+def test_other_threads_run_while_it_computes() -> None:
+    """Nobody is made to hand the interpreter lock on here, so another thread gets it only because the models let go of it."""
+    engine = openwakeword.build(Settings())
+    turns, over = 0, threading.Event()
+
+    def other() -> None:
+        nonlocal turns
+        while not over.is_set():
+            turns += 1
+            time.sleep(0)
+
+    frame = np.zeros(1280, np.int16)
+    before = sys.getswitchinterval()
+    thread = threading.Thread(target=other)
+    try:
+        sys.setswitchinterval(60)
+        thread.start()
+        begun = turns
+        for _ in range(500):
+            engine.detect(frame)
+        seen = turns - begun
+    finally:
+        sys.setswitchinterval(before)
+        over.set()
+        thread.join()
+    engine.close()
+    assert seen > 10
 
 
 def test_close_frees_and_may_be_called_twice() -> None:
