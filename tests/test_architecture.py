@@ -52,7 +52,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "curves": GROUND | {"audio", "wake"},
     "tuning": GROUND,
     "meter": GROUND | CONTRACTS | {"app", "config", "gate", "hearing", "plugins"},
-    "cli": GROUND | CONTRACTS | {"app", "clips", "config", "curves", "demo", "meter", "plugins", "rehearsal", "tuning"},
+    "doctor": GROUND | CONTRACTS | {"config", "hearing", "plugins"},
+    "cli": GROUND | CONTRACTS | {"app", "clips", "config", "curves", "demo", "doctor", "meter", "plugins", "rehearsal", "tuning"},
 }
 """A part of the package (a module or a folder) -> the other parts that it may import. A new part needs a line here."""
 

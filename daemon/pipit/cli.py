@@ -72,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     add("models", _models, "list wake words and their licences")
     sub = add("meter", _meter, "show level, voice, scores and processor time of the ears, live (not beside the daemon)", configured)
     sub.add_argument("--seconds", type=float, help="how long; default: until Ctrl-C")
+    sub = add("doctor", _doctor, "look for faults (not beside the daemon)")
+    actions = sub.add_subparsers(title="actions", required=True, metavar="ACTION")
+    summary = "play a test sound: level at the microphone, delay, dB removed, and what to do"
+    sub = actions.add_parser("echo", help=summary, description=summary, parents=[configured])
+    sub.set_defaults(command=_doctor)
     sub = add("wake", _wake_test, "the wake word on recordings")
     actions = sub.add_subparsers(title="actions", required=True, metavar="ACTION")
     summary = "print the score curve of recordings"
@@ -202,6 +207,16 @@ def _meter(options: argparse.Namespace) -> int:
 
     meter.run(_ears(options), write, terminal=sys.stdout.isatty(), seconds=options.seconds)
     return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from pipit import doctor
+
+    options.set.append("wake={engine: off}")
+    found = doctor.echo(_ears(options))
+    for line in doctor.as_text(found):
+        print(line)
+    return 0 if found.works else 1
 
 
 def _wake_test(options: argparse.Namespace) -> int:

@@ -78,7 +78,7 @@ class Result(NamedTuple):
 
 
 def run(engine: Canceller, made: Take) -> Result:
-    """Let an engine hear a take, frame by frame, with its time stamps; that a person talks counts where the proof would allow it."""
+    """Let an engine hear a take, frame by frame, with its time stamps; a person counts only where the proof would allow it."""
     wires = Wires(made)
     reference = Reference(wires.played, RATE_HZ, wires.reference_at)
     heard, ears, talking, cpu_s = [], [], [], 0.0

@@ -38,7 +38,6 @@ def test_six_voiced_frames_begin_a_talk_which_lasts_through_a_pause_and_ends_a_t
     "sound",
     [
         pytest.param(speech.noise(8.0, dbfs=-40), id="a fan"),
-        pytest.param(speech.noise(8.0, dbfs=-30, kind="pink"), id="rain"),
         pytest.param(speech.level(np.tile(PERSON, 5), -60.0), id="somebody next door"),
     ],
 )

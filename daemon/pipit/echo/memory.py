@@ -1,7 +1,7 @@
 """What a canceller knows of a room, kept across restarts: the geometry of the box and its clocks stay what they are.
 
-The file is a digest of the rest, two numbers, and the impulse response. It is not one of numpy's own: damaged, these end in whatever
-exception the damage led to.
+The file is a digest of the rest, two numbers, and the impulse response. It is not one of numpy's own: reading one that is damaged
+ends in whatever exception the damage leads to.
 """
 
 from __future__ import annotations
