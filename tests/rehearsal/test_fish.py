@@ -342,3 +342,9 @@ async def test_only_the_stage_that_is_named_suffers() -> None:
             await connect(server.url("fish"), additional_headers={"Authorization": "Bearer secret"})
         async with connect(server.url("openai"), additional_headers={"Authorization": "Bearer secret"}) as socket:
             assert json.loads(await socket.recv())["type"] == "session.created"
+
+
+async def test_only_the_connections_in_the_middle_suffer() -> None:
+    async with served(spared=1, sessions=1, refuse_upgrade=503) as (server, _):
+        answers = [await post(server, "/v1/asr", **packed({"audio": asking()})) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 503, 200]

@@ -76,6 +76,8 @@ class Misbehaviour:
     """After a reply was cancelled, so many more pieces of its sound follow."""
     stage: Stage | None = None
     """Only this stage of a cascade suffers: hear, think or speak."""
+    spared: int = 0
+    """The first so many connections find a healthy service; `sessions` counts from there."""
 
     def __post_init__(self) -> None:
         problems = []

@@ -205,8 +205,8 @@ class Rehearsal:
         self._undecided.add(connection)
         self.connections += 1
         connection.number = self.connections
-        limit = self._misbehave.sessions
-        if limit is None or self.connections <= limit:
+        first, limit = self._misbehave.spared + 1, self._misbehave.sessions
+        if first <= self.connections and (limit is None or self.connections < first + limit):
             connection.faults = self._misbehave
         return connection
 
