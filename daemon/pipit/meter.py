@@ -18,7 +18,7 @@ from pipit.core.pcm import dbfs
 from pipit.echo import Through
 from pipit.errors import HardwareError
 from pipit.gate import Gated
-from pipit.hearing import Hearing
+from pipit.hearing import FRAME, Hearing
 from pipit.wake import Detector, Wake
 
 _REDRAWN_S = 0.1
@@ -127,11 +127,15 @@ class _Peaks:
         self._ears = ears
         self._screen = screen
         self._reading = Reading()
+        self.hearing: Hearing | None = None
+        """Set before the first frame."""
 
     def hear(self, ears: NDArray[np.int16]) -> None:
         """Take the next frame; the scores are those of the frames before."""
         reading = self._reading
         reading.level_dbfs = max(reading.level_dbfs, dbfs(ears))
+        if self.hearing is not None:
+            reading.voiced |= any(self.hearing.voiced_since(self.hearing.heard.written // FRAME - 1))
         reading.looked |= not isinstance(self._ears, Gated) or self._ears.open
         for word, score in self._ears.scores().items():
             reading.scores[word] = max(score, reading.scores.get(word, 0.0))
@@ -154,20 +158,20 @@ def _listen(device: Device, ears: Detector, screen: _Screen, seconds: float | No
     errors: list[BaseException] = []
     peaks = _Peaks(ears, screen)
     hearing = Hearing(device, ears, Through(full_duplex=False), _ignore, errors.append, peaks)
+    peaks.hearing = hearing
     hearing.wake_counts = True
     hearing.start()
     try:
         device.open()
         began = shown = time.monotonic()
-        frame, cpu_s = 0, 0.0
+        cpu_s = 0.0
         while not errors and (seconds is None or shown - began < seconds):
             time.sleep(screen.every_s)
             before, shown = shown, time.monotonic()
             reading, used_s = peaks.take(), hearing.cpu_s
-            voiced = hearing.voiced_since(frame)
-            reading.voiced, reading.near_misses = any(voiced), hearing.near_misses
+            reading.near_misses = hearing.near_misses
             reading.cpu = max(0.0, used_s - cpu_s) / (shown - before)
-            frame, cpu_s = frame + len(voiced), used_s
+            cpu_s = used_s
             screen.show(reading)
             _check(device, hearing, shown - began)
     finally:
