@@ -115,12 +115,12 @@ class KalmanFilter:
         power = self._weights.real**2 + self._weights.imag**2
         self._doubt = _float(_DOUBT_WHEN_KNOWN * np.maximum(power, power.mean(axis=1, keepdims=True)) + _LEAST_DOUBT)
 
-    def shift(self, samples: float) -> None:
-        """Move the impulse response later by so many samples (earlier if negative), because the reference was moved against it."""
-        response = self.response
-        length = len(response)
-        turned = np.fft.rfft(response, 2 * length) * np.exp(-1j * np.pi * samples * np.arange(length + 1) / length)
-        self.know(_float(np.fft.irfft(turned)[:length]))
+
+def moved(response: Floats, samples: float) -> Floats:
+    """Return an impulse response, later by so many samples (earlier if negative); what leaves it at the ends is lost."""
+    length = len(response)
+    turned = np.fft.rfft(response, 2 * length) * np.exp(-1j * np.pi * samples * np.arange(length + 1) / length)
+    return _float(np.fft.irfft(turned)[:length])
 
 
 def _float(values: NDArray[np.floating]) -> Floats:

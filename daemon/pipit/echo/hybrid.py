@@ -91,20 +91,27 @@ class Hybrid(Cancelling):
         linear = self._linear.step(microphone, reference, talking=self._talks)
         self.drift, self.lag_s = self._linear.drift, self._linear.lag_s
         left, self._last_left = self._last_left, self._aec3.step(microphone, reference)
-        perhaps = self._gate.feed(self._last_left, microphone)
-        self._powers.append((power(linear), power(microphone)))
-        whole = sum(p for p, _ in self._powers) > PERSON_SHARE * sum(p for _, p in self._powers)
-        surely = self._surely.feed(self._last_left, microphone, reference, possible=whole)
-        quickly = self._quickly.feed(linear, microphone, reference)
-        self._trust.feed(microphone, linear, reference, surely or quickly)
-        self._talks = surely or (quickly and perhaps and bool(self._trust))
-        person = (perhaps and self._linear.works) or self._talks
+        person = self._listen(linear, self._last_left, microphone, reference)
         if left is not None:  # the linear canceller is one frame late
             self._held.append((linear, left))
         if len(self._held) < LOOK_BACK_FRAMES:
             return Cleaned(linear[:0], linear[:0], self._talks)
         linear, left = self._held.popleft()
         return Cleaned(self._blend(linear, left, 1.0 if person else 0.0), linear, self._talks)
+
+    def _listen(
+        self, linear: NDArray[np.int16], left: NDArray[np.int16], microphone: NDArray[np.int16], reference: NDArray[np.int16]
+    ) -> bool:
+        """Decide whether a person talks; return whether one may, so that the service should hear the linear canceller."""
+        self._powers.append((power(linear), power(microphone)))
+        whole = sum(p for p, _ in self._powers) > PERSON_SHARE * sum(p for _, p in self._powers)
+        perhaps = self._gate.feed(left, microphone)
+        surely = self._surely.feed(left, microphone, reference, possible=whole)
+        quickly = self._quickly.feed(linear, microphone, reference)
+        self._trust.feed(microphone, linear, reference, surely or quickly)
+        trusted = quickly and bool(self._trust)
+        self._talks = surely or (trusted and perhaps)
+        return surely or trusted or (perhaps and self._linear.works)
 
     def finish(self) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
         """See `Cancelling`."""

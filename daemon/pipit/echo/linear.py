@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipit.core.drift import DriftLoop, movement
-from pipit.core.kalman import MOVING, STILL, KalmanFilter
+from pipit.core.kalman import MOVING, STILL, KalmanFilter, moved
 from pipit.core.likeness import likeness
 from pipit.core.pcm import HEARING_RATE_HZ
 from pipit.core.residual import ResidualSuppressor
@@ -25,8 +25,8 @@ TAIL_S = 0.2
 _SEARCH_FRAMES = 25
 _SEARCH_REACH = 256  # samples, either way: 16 ms, more than stamps are ever wrong
 _BAD = 0.25  # of the microphone's power left: something is wrong, or a person talks, or the room is new
-_ALIKE = 0.6  # correlation of the estimated echo, moved, with the microphone: this is the echo, elsewhere
-_BETTER = 1.3
+_GOOD = 0.05
+_BETTER = 0.5  # so much of what is left now would be left elsewhere
 _LOUD = 1e-7  # mean power: -70 dBFS
 
 _DELAY_FRAMES = 75  # 1.5 s
@@ -52,6 +52,7 @@ class Linear:
         self._references: deque[NDArray[np.float32]] = deque(maxlen=_DELAY_FRAMES + _DELAY_REACH // FRAME)
         self._since_search = 0
         self._known = False  # the filter has been seen to work
+        self._best: NDArray[np.float32] | None = None  # the filter when it worked well
         self._suspected: int | None = None
 
     @property
@@ -72,7 +73,7 @@ class Linear:
         self._filter.keep(STILL)
         self._loop.know(memory.drift)
         self.lag_s = memory.lag_s
-        self._known = True
+        self._known, self._best = True, memory.response
 
     @property
     def works(self) -> bool:
@@ -126,27 +127,33 @@ class Linear:
         echo = np.concatenate(self._echoes)
         heard = np.concatenate(list(self._microphones)[-count:])
         heard_power = float(np.dot(heard, heard))
-        left_power = float(np.dot(heard - echo, heard - echo))
+        left_share = float(np.dot(heard - echo, heard - echo)) / max(heard_power, 1e-12)
         if heard_power < _LOUD * len(heard):
             return
-        if left_power < _BAD * heard_power:
+        if left_share < _BAD:
             self._known, self._suspected = True, None
+            if left_share < _GOOD or self._best is None:
+                self._best = self._filter.response
             return
-        if self._known and self._move(echo, heard):
+        if self._best is not None and self._go_back(self._best, heard, left_share):
             return
         if not talking:
             self._doubt()
             self._find_delay()
 
-    def _move(self, echo: NDArray[np.float32], heard: NDArray[np.float32]) -> bool:
-        """Move the filter to where its echo fits; True if it had to be moved."""
+    def _go_back(self, best: NDArray[np.float32], heard: NDArray[np.float32], left_share: float) -> bool:
+        """Take the filter that was good before, moved to where its echo fits now, if that is much better; True if it is.
+
+        Samples that were lost or inserted somewhere move the echo against the reference, and what was learnt since is wrong.
+        """
+        blocks = (len(heard) + len(best)) // FRAME
+        played = np.concatenate(list(self._references)[-blocks:])
+        size = 2 * len(played)
+        echo = np.fft.irfft(np.fft.rfft(played, size) * np.fft.rfft(best, size))[: len(played)][-len(heard) :].astype(np.float32)
         later = movement(echo, heard, _SEARCH_REACH)
-        if later is None or abs(later) < 0.1:
+        if later is None or 1 - _alike(echo, heard, round(later)) ** 2 > _BETTER * left_share:
             return False
-        moved, here = _alike(echo, heard, round(later)), _alike(echo, heard, 0)
-        if moved < _ALIKE or moved < _BETTER * here:
-            return False
-        self._filter.shift(later)
+        self._filter.know(moved(best, later))
         self._loop.interrupt()
         return True
 
@@ -170,7 +177,7 @@ class Linear:
         if agrees and not _EARLIEST <= lag <= _LATEST:
             self.lag_s += (lag - _AIM) / HEARING_RATE_HZ
             self._filter.reset()
-            self._known, self._suspected = False, None
+            self._known, self._suspected, self._best = False, None, None
             self.quiet()
 
 
