@@ -57,6 +57,7 @@ JOKES = (
     ("Why do birds fly south in the winter?", "Because it is too far to walk."),
 )
 
+
 @dataclass(frozen=True)
 class Reply:
     """What the agent says."""

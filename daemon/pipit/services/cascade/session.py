@@ -79,7 +79,7 @@ class CascadeSession:
         turn = settings.turn
         pause_ms = turn.pause_ms if turn.preemptive and turn.pause_ms < turn.silence_ms else None
         self._ear = Ear(HEARING_RATE_HZ, TurnDetection(turn.threshold, turn.silence_ms, turn.padding_ms, pause_ms))
-        self._pronunciation = Pronunciation({word: str(said) for word, said in settings.pronunciation.items()})
+        self._pronunciation = Pronunciation(settings.pronunciation)
         self._dialogue = Dialogue(opening.history)
         self._letters_per_s = LETTERS_PER_S
         self._preface = stages.think.stands_in if opening.instead_of else ""
