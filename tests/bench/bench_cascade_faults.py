@@ -1,4 +1,4 @@
-"""What becomes of conversations with a cascade when one of its stages fails: each with a fault, at a random time, of a random length.
+"""What becomes of conversations with a cascade when one of its stages fails, at a random time and for a random while.
 
 Run: python -m tests.bench.bench_cascade_faults [CONVERSATIONS [STAGE ...]]
 

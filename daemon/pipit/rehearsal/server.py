@@ -66,13 +66,19 @@ class _Connection(ServerConnection):
     hand_over: Callable[[_Connection, asyncio.Transport, bytes], None]
     """Takes a connection that is no WebSocket, and what has been read from it."""
     closes: Callable[[_Connection], None]
-    """Is told of a connection that was closed before it asked for anything."""
+    """Is told of a connection that was closed."""
+    undecided: asyncio.Transport | None = None
+    """The connection while nobody knows what it is for."""
+    unwanted = False
+    """The rehearsal was over before the connection was made."""
+    _head = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the request before anything is made of the connection."""
         assert isinstance(transport, asyncio.Transport)
-        self.undecided: asyncio.Transport | None = transport
-        self._head = b""
+        self.undecided = transport
+        if self.unwanted:
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Find out what it is."""
@@ -98,6 +104,7 @@ class _Connection(ServerConnection):
         """It is closed."""
         if self.undecided is None:
             super().connection_lost(exc)
+        self.undecided = None
         self.closes(self)
 
 
@@ -269,6 +276,7 @@ class Rehearsal:
     async def _send_away(self) -> None:
         """Close what has not asked for anything yet, and what asked by plain HTTP."""
         for connection in tuple(self._undecided):
+            connection.unwanted = True
             if connection.undecided is not None:
                 connection.undecided.abort()
         tasks = list(self._visitors)
