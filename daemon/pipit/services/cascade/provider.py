@@ -58,7 +58,7 @@ def build(settings: Settings, name: str = "cascade") -> Opener:
     if settings.turn.pause_ms >= settings.turn.silence_ms and settings.turn.preemptive:
         problems.append("service.turn.pause_ms: must be shorter than silence_ms, or turn preemptive off")
     if problems:
-        raise ConfigError(*problems)
+        raise ConfigError(*dict.fromkeys(problems))  # two stages may miss the same key
     stages = Stages(**made, connect_s=settings.connect_s, read_s=settings.read_s)
 
     def open_session(opening: Opening = NEW, /) -> Session:
