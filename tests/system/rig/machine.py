@@ -97,6 +97,7 @@ class Machine:
         with self._console.open("wb") as console:
             self._process = subprocess.Popen(
                 [
+                    *("setpriv", "--pdeathsig", "KILL"),  # with the tests, however these end
                     *_pinned(real_time=root is None),
                     disk.kernel,
                     f"mem={memory_mb}M",
