@@ -32,6 +32,11 @@ BEFORE_S, AFTER_S = 4.0, 1.5
 """Around the word: enough for a voice detector to get used to the room."""
 
 
+ROOM_DBFS = -65.0
+FAINT_DBFS, FAINT_ROOM_DBFS = -55.0, -75.0
+"""Somebody far away from a microphone whose gain is low: as faint as a voice detector can be expected to notice."""
+
+
 @dataclass(frozen=True)
 class Utterance:
     """One wake word as somebody says it."""
@@ -51,9 +56,9 @@ class Condition:
     """Where it is said, and what it is heard with."""
 
     kind: str
-    """ "quiet" (a room at -65 dBFS), "white", "pink" or "babble" (five talkers)."""
+    """ "quiet" (a room at -65 dBFS), "faint" (said at -55 dBFS in a room at -75), "white", "pink" or "babble" (five talkers)."""
     snr_db: float | None
-    """Level of the word over that of the noise; None where it is quiet."""
+    """Level of the word over that of the noise; None where it is quiet or faint."""
     rate_hz: int
     """Of the microphone."""
 
@@ -64,7 +69,13 @@ class Condition:
 CONDITIONS = tuple(
     Condition(kind, snr_db, rate_hz)
     for rate_hz in (44100, 48000)
-    for kind, snrs in (("quiet", (None,)), ("white", (20, 10, 5)), ("pink", (20, 10, 5)), ("babble", (20, 10, 5)))
+    for kind, snrs in (
+        ("quiet", (None,)),
+        ("faint", (None,)),
+        ("white", (20, 10, 5)),
+        ("pink", (20, 10, 5)),
+        ("babble", (20, 10, 5)),
+    )
     for snr_db in snrs
 )
 
@@ -91,9 +102,10 @@ def heard(utterance: Utterance, condition: Condition) -> tuple[Samples, float]:
     end_s = start_s + len(clip) / HEARING_RATE_HZ
     seconds = end_s + AFTER_S
     rate_hz = condition.rate_hz
-    spoken = level(resample(clip, HEARING_RATE_HZ, rate_hz), utterance.dbfs)
+    faint = condition.kind == "faint"
+    spoken = level(resample(clip, HEARING_RATE_HZ, rate_hz), FAINT_DBFS if faint else utterance.dbfs)
     if condition.snr_db is None:
-        sound = noise(seconds, rate_hz, -65, utterance.seed).astype(np.int32)
+        sound = noise(seconds, rate_hz, FAINT_ROOM_DBFS if faint else ROOM_DBFS, utterance.seed).astype(np.int32)
     else:
         sound = background(condition.kind, seconds, rate_hz, utterance.dbfs - condition.snr_db, utterance.seed).astype(np.int32)
     start = round(start_s * rate_hz)
@@ -117,10 +129,11 @@ def background(kind: str, seconds: float, rate_hz: int, dbfs: float, seed: int) 
 
 
 def recorded(samples: Samples, condition: Condition, seed: int) -> Samples:
-    """Return a real recording at 16 kHz with noise under it and around it; -70 dBFS of it, if it is to be quiet."""
-    clip = samples.astype(np.int32)
+    """Return a real recording at 16 kHz under a condition, with the noise before and after it as well."""
+    faint = condition.kind == "faint"
+    clip = (level(samples, FAINT_DBFS) if faint else samples).astype(np.int32)
     rms_dbfs = 10 * np.log10(np.mean(samples.astype(float) ** 2) / 32768**2 + 1e-12)
-    kind, dbfs = ("room", -70.0) if condition.snr_db is None else (condition.kind, rms_dbfs - condition.snr_db)
+    kind, dbfs = ("room", FAINT_ROOM_DBFS) if condition.snr_db is None else (condition.kind, rms_dbfs - condition.snr_db)
     seconds = BEFORE_S + len(clip) / HEARING_RATE_HZ + AFTER_S
     sound = background(kind, seconds, HEARING_RATE_HZ, dbfs, seed).astype(np.int32)
     start = round(BEFORE_S * HEARING_RATE_HZ)
