@@ -48,13 +48,15 @@ CELLS: dict[str, tuple[str, ...]] = {
         *("24/24", "service", "voice; button: here only", "no", "yes", "yes", "yes", "word for word", "greeting", "30 s"),
         "as it tells",
     ),
+    "fish": ("16/24", "Pipit", "voice, button", "yes", "yes", "yes", "yes", "word for word", "greeting", "no", "not needed"),
+    "local": ("16/22.05", "Pipit", "voice, button", "yes", "yes", "yes", "yes", "word for word", "greeting", "no", "not needed"),
 }
 """Service -> one cell for each column. "when dropped": a lost session is replaced; nobody has said how long one lasts.
 "as it tells": a session says, when it begins, how long it will last.
 """
 
 CODECS = [name for name, module in NAMES.items() if not module.startswith("cascade.")]
-"""What is chained on this device has no protocol: see tests/services/cascade."""
+"""What is chained on this device has no protocol: its cells are tests in tests/services/cascade/test_capabilities.py."""
 
 LAMP = Declaration("lamp", "Switches the lamp.")
 SOUND = bytes(range(1, 97)) * 50
@@ -238,7 +240,7 @@ def test_cell(service: str, capability: str) -> None:
 def table() -> str:
     """Return the table in Markdown."""
     rows = [f"| service | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
-    return "\n".join([*rows, *(f"| `{name}` | {' | '.join(CELLS[name])} |" for name in CODECS)])
+    return "\n".join([*rows, *(f"| `{name}` | {' | '.join(CELLS[name])} |" for name in CELLS)])
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ Name = Literal["hear", "think", "speak"]
 NAMES: tuple[Name, ...] = ("hear", "think", "speak")
 
 _TITLES: dict[Name, str] = {"hear": "speech to text", "think": "language model", "speak": "text to speech"}
-_RELEASE_S = 0.8
+_RELEASE_S = 0.5
 """Letting go of all stages takes no longer: a session is over within a second."""
 
 _T = TypeVar("_T")

@@ -57,6 +57,9 @@ LONGEST_GUESS_S = 10.0
 GUESSES = 3
 """So often in a turn an attempt is made before it is known to be over."""
 
+_CLOSE_S = 0.4
+"""What is at work may take so long to let go; a session is over within a second."""
+
 _NONE: NDArray[np.int16] = np.empty(0, np.int16)
 
 
@@ -205,7 +208,8 @@ class CascadeSession:
         tasks = list(self._background)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CLOSE_S)
         await self._stages.release()
 
     # -- whose turn it is ----------------------------------------------------------------------------------------------------------
