@@ -7,6 +7,7 @@ it gets those that 0.4.0 contains.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import venv
@@ -103,7 +104,8 @@ def probe(kind: str, words: Sequence[str], sounds: Sequence[Path]) -> dict[str, 
     interpreter = sys.executable if kind in ("gated", "ungated") else str(python())
     folder = stock.models() if kind == "openwakeword" else Path()
     command = [interpreter, "-W", "ignore", "-c", PROBE, kind, ",".join(words), str(folder), *map(str, sounds)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # as the service runs; else numpy's threads spin for 10 ms at first
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise RuntimeError(f"{kind}: {done.stderr[-2000:]}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
