@@ -187,6 +187,24 @@ async def test_what_was_opened_ahead_is_used(transport: str) -> None:
         assert server.connections == 2
 
 
+async def test_one_that_is_being_opened_is_waited_for() -> None:
+    async with speaking("live", connect_delay_s=0.3) as (server, stage):
+        opening = asyncio.create_task(stage.open())
+        await asyncio.sleep(0)
+        await spoken(stage, TEXT[:1])
+        await opening
+        assert server.connections == 1
+
+
+async def test_one_whose_opening_was_given_up_is_not_waited_for() -> None:
+    async with speaking("live", sessions=1, stall_after_accept=True) as (server, stage):
+        opening = asyncio.create_task(stage.open())
+        await asyncio.sleep(0.1)
+        opening.cancel()
+        assert len(samples_of(await spoken(stage))) > RATE_HZ
+        assert server.connections == 2
+
+
 @both
 async def test_what_was_opened_ahead_is_let_go(transport: str) -> None:
     async with speaking(transport) as (server, stage):

@@ -225,7 +225,8 @@ class FishLive(_Fish):
 
     async def _messages(self, reply: _Reply, text: AsyncIterator[str]) -> AsyncGenerator[str | bytes, None]:
         """Send a reply, and yield what the service sends until the connection is closed. Closing this closes the connection."""
-        ahead = self._take()
+        async with self._opening:  # one that is being opened is nearer than one that has yet to be
+            ahead = self._take()
         socket = ahead or await self._connect()
         sending: asyncio.Task[None] | None = None
         try:
