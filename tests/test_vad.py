@@ -58,7 +58,7 @@ def test_reset_forgets_the_background() -> None:
     [pytest.param(FRAME, id="a frame"), pytest.param(5 * FRAME + 77, id="off the grid"), pytest.param(500 * FRAME, id="10 s")],
 )
 def test_digital_silence_is_no_background(dbfs: float, silent: int) -> None:
-    """A starved or muted sound card: the room's noise afterwards is still the room's noise, which unguarded is speech for seconds."""
+    """A starved or muted sound card: the room's noise afterwards is still the room's noise; unguarded it is speech for seconds."""
     room = noise(20, dbfs=dbfs, seed=3)
     sound = np.concatenate([room[: 4 * 16000], np.zeros(silent, np.int16), room[4 * 16000 :]])
     vad = Vad(1)

@@ -3,8 +3,8 @@
 Run: python -m tests.bench.bench_daemon
 
 The daemon is a process of its own. Times are taken on files as sound card, to the sample, and over the virtual sound card, where
-PortAudio and ALSA are part of them. Costs are those of the daemon's process alone, beside what a bare interpreter, and one with numpy,
-costs.
+PortAudio and ALSA are part of them. Costs are those of the daemon's process alone, beside what a bare interpreter costs, and one
+with numpy.
 """
 
 from __future__ import annotations

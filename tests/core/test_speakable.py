@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import re
 import time
 
@@ -8,7 +9,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipit.core.speakable import Speakable, speakable
-import itertools
 
 
 @pytest.mark.parametrize(

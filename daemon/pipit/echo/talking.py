@@ -26,7 +26,8 @@ first sound, and 9.5 at most with the canceller at work, whatever was said over 
 
 _HEARD_FRAMES = 10
 _LOOKED_AT_FRAMES = 50
-_LATEST_FRAMES = 25  # an echo later than 0.5 s is not looked for
+_LATEST_FRAMES = 75  # an echo later than 1.5 s is not looked for
+_NOT_AGAIN_FRAMES = 25  # looking costs as much as a second of the wake word; a canceller that fails does so all the time
 _EARLY = HEARING_RATE_HZ // 10
 
 
@@ -112,6 +113,7 @@ class Talking:
             below_heard_db=BELOW_HEARD_DB,
         )
         self._talking = False
+        self._wait = 0
         self._left: deque[NDArray[np.int16]] = deque(maxlen=_LOOKED_AT_FRAMES)
         self._played: deque[NDArray[np.int16]] = deque(maxlen=_LOOKED_AT_FRAMES + _LATEST_FRAMES)
         self.rest()
@@ -129,10 +131,14 @@ class Talking:
         """
         self._left.append(left)
         self._played.append(reference)
+        self._wait -= 1
         voiced = self._voiced.feed(left, microphone)
-        if voiced and not self._talking and (not possible or self._hears_itself()):
-            self._voiced.rest()  # and look again as soon as there is as much of it
-            return False
+        if voiced and not self._talking:
+            if self._wait <= 0 and possible and self._hears_itself():
+                self._wait = _NOT_AGAIN_FRAMES
+            if self._wait > 0 or not possible:
+                self._voiced.rest()
+                return False
         self._talking = voiced
         return voiced
 

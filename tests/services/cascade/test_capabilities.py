@@ -1,4 +1,4 @@
-"""The rows of the table of services for what is chained on this device: each cell is a test, named test_cell[SERVICE-CAPABILITY]."""
+"""The table of services, for what is chained on this device: each cell is a test, named test_cell[SERVICE-CAPABILITY]."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ async def test_what_is_turned_off_is_said_to_be() -> None:
 
 async def test_results_that_make_no_sense_are_no_crash() -> None:
     tools = (Declaration("get_time", "Returns the time."),)
-    for result in ("", "[]", "null", '{"error": "no clock"}'):
+    for result in ("", "[]", "null", '{"error": "no clock"}', "{}", '{"time": "noon"}', '{"time": null}'):
         items: list[Item] = [User("what time is it"), Agent("", (Call("c", "get_time", "{}"),)), Result("c", result)]
         [part] = [part async for part in OfflineThink().think(items, tools)]
         assert isinstance(part, Text)

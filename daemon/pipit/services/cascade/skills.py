@@ -17,6 +17,8 @@ from pipit.offline.words import date_in_words, number_in, time_in_words
 STEP = 10
 """How much louder "louder" is, in percent."""
 
+FAILED = "Sorry, that did not work."
+
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600}
 
 
@@ -52,6 +54,8 @@ def play(skill: Skill, results: Sequence[str]) -> Use | str:
         return str(end.value)
     except Unable as problem:
         return str(problem)
+    except (KeyError, TypeError, ValueError):  # a result that is not what the tool promises
+        return FAILED
     return use
 
 
@@ -61,7 +65,7 @@ def _read(result: str) -> Mapping[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise Unable("Sorry, that did not work.")
+        raise Unable(FAILED)
     if "error" in found:
         raise Unable("Sorry, that is not possible.")
     return found
