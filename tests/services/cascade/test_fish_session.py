@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from pipit.rehearsal import Conduct, Misbehaviour, Rehearsal
-from pipit.services import Failed, Notice, Ready, ReplyAudio, ReplyDone
+from pipit.rehearsal.web import Exchange
+from pipit.services import Failed, Notice, Ready, ReplyAudio, ReplyDone, UserStopped
 from pipit.services.cascade.provider import build
-from pipit.services.cascade.settings import Settings
+from pipit.services.cascade.settings import Settings, TurnSettings
 from pipit.services.durable import Durable, Provider
 from tests import speech
 from tests.services.cascade.talk import Talk, at, talking
@@ -55,10 +56,31 @@ async def test_the_socket_of_a_reply_was_open_before_it_was_needed() -> None:
         await talk.until(Ready)
         await talk.hears("thank you")
         await talk.until(ReplyDone)
-        [asked] = [exchange for exchange in server.exchanges if exchange.protocol == "completions"]
+        [question] = asked(server)
         used = next(session for session in server.sessions if session.messages)
-        assert used.opened_at < asked.arrived_at + 0.3  # while the model was still thinking at the latest
-        assert used.arrivals[0] > asked.arrived_at
+        assert used.opened_at < question.arrived_at + 0.3  # while the model was still thinking at the latest
+        assert used.arrivals[0] > question.arrived_at
+
+
+@pytest.mark.parametrize("preemptive", [False, True])
+async def test_the_next_replys_socket_is_opened_while_the_model_thinks(preemptive: bool) -> None:
+    turn = TurnSettings(silence_ms=2000, pause_ms=300, preemptive=preemptive)
+    async with serving(Conduct(think_s=1.0)) as server, talking(build(fish(server, turn=turn))()) as talk:
+        await talk.until(Ready)
+        await talk.hears("thank you", pause_ms=2400)
+        await talk.until(ReplyDone)
+        assert len(server.sessions) == 1
+        await talk.hears("thank you", pause_ms=600 if preemptive else 2400)
+        while len(server.sessions) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert len(talk.of(ReplyDone)) == 1
+        assert not any(exchange.finished for exchange in asked(server)[1:])
+        assert len(talk.of(UserStopped)) == (1 if preemptive else 2)
+
+
+def asked(server: Rehearsal) -> list[Exchange]:
+    """Return the questions to the language model."""
+    return [exchange for exchange in server.exchanges if exchange.protocol == "completions"]
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

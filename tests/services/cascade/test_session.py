@@ -322,6 +322,24 @@ async def test_talking_interrupts_and_what_was_heard_is_told_later() -> None:
         assert kept in ("Here is a", "Here is a story.", "Here is a story. Once")
 
 
+async def test_what_is_known_only_after_a_pause_is_told_all_the_same() -> None:
+    """The model was asked at the pause, before anybody knew how much of the reply had been heard; it is asked once more."""
+    async with serving() as server, talking(build(at(server, turn=SLOW))()) as talk:
+        await talk.until(Ready)
+        await talk.hears("tell me a story", pause_ms=2300)
+        started = await talk.until(ReplyStarted)
+        await talk.until(ReplyAudio)
+        await talk.hears("thank you", pause_ms=600)
+        while len(asked(server)) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await talk.session.interrupt(started.reply, 1400, by_service=True)
+        await talk.silence(1700)
+        await talk.until(ReplyDone, when=lambda done: done.status == "completed")
+        assert len(asked(server)) == 3
+        [kept] = [text for role, text in told(asked(server)[-1]) if role == "assistant"]
+        assert kept in ("Here is a", "Here is a story.", "Here is a story. Once")
+
+
 async def test_a_reply_that_was_made_to_its_end_can_still_be_interrupted() -> None:
     async with serving() as server, talking(build(at(server))()) as talk:
         await talk.until(Ready)
