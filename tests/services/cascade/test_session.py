@@ -33,7 +33,7 @@ from pipit.services import (
 from pipit.services.cascade.dialogue import CANCELLED
 from pipit.services.cascade.offline_think import STANDS_IN
 from pipit.services.cascade.provider import build
-from pipit.services.cascade.session import NO_OBJECT, NOT_UNDERSTOOD
+from pipit.services.cascade.session import GUESSES, LONGEST_GUESS_S, NO_OBJECT, NOT_UNDERSTOOD
 from pipit.services.cascade.settings import Settings, TurnSettings
 from pipit.services.durable import Durable, Provider
 from tests import speech
@@ -263,6 +263,39 @@ async def test_preemptive_attempts_can_be_turned_off() -> None:
         await talk.until(ReplyDone)
 
 
+async def test_who_pauses_often_is_not_transcribed_at_each_pause() -> None:
+    async with serving() as server, talking(build(at(server, turn=SLOW))()) as talk:
+        await talk.until(Ready)
+        for pause in range(1, GUESSES + 3):
+            await talk.hears("thank you", pause_ms=600)
+            while len(transcribed(server)) < min(pause, GUESSES):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert len(transcribed(server)) == GUESSES
+        await talk.silence(1700)
+        await talk.until(ReplyDone)
+        assert len(transcribed(server)) == GUESSES + 1
+
+
+async def test_who_talks_for_long_is_not_transcribed_at_a_pause() -> None:
+    clip = speech.say("thank you", speed=130)
+    long = np.tile(clip, round(1.1 * LONGEST_GUESS_S * 16000 / len(clip)))
+    async with serving() as server, talking(build(at(server, turn=SLOW))()) as talk:
+        await talk.until(Ready)
+        await talk.sound(long)
+        await talk.silence(600)
+        await asyncio.sleep(0.1)
+        assert len(talk.of(UserStarted)) == 1
+        assert transcribed(server) == []
+        await talk.silence(1700)
+        await talk.until(ReplyDone)
+        assert len(transcribed(server)) == 1
+
+
+def transcribed(server: Rehearsal) -> list[Exchange]:
+    return [exchange for exchange in server.exchanges if exchange.protocol == "transcriptions"]
+
+
 async def test_who_goes_on_before_the_transcript_is_there_has_said_one_thing() -> None:
     turn = TurnSettings(silence_ms=400, pause_ms=200)
     async with serving(Conduct(think_s=0.0, hear_s=1.0)) as server, talking(build(at(server, turn=turn))()) as talk:
@@ -273,10 +306,9 @@ async def test_who_goes_on_before_the_transcript_is_there_has_said_one_thing() -
         done = await talk.until(ReplyDone)
         assert talk.heard == ["what time is it"]
         assert talk.said(done.reply) == "It is twelve o'clock."
-        transcribed = [exchange for exchange in server.exchanges if exchange.protocol == "transcriptions" and exchange.finished]
-        assert len(transcribed) == 1
+        [once] = [exchange for exchange in transcribed(server) if exchange.finished]
         both = len(speech.say("hey jarvis")) + len(speech.say("what time is it"))
-        assert len(transcribed[0].asked["file"]) > 2 * both
+        assert len(once.asked["file"]) > 2 * both
 
 
 # -- interruptions -----------------------------------------------------------------------------------------------------------------
@@ -452,11 +484,16 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize("stage", ["hear", "think"])
-@pytest.mark.parametrize(("fault", "kind"), FAULTS, ids=lambda value: next(iter(value)) if isinstance(value, dict) else "")
+OF_STAGES = [("think", *each) for each in FAULTS] + [
+    ("hear", fault, kind) for fault, kind in FAULTS if not next(iter(fault)).endswith("mid_reply")
+]
+"""A transcription has no middle."""
+
+
+@pytest.mark.parametrize(
+    ("stage", "fault", "kind"), OF_STAGES, ids=lambda value: next(iter(value)) if isinstance(value, dict) else ""
+)
 async def test_each_fault_of_each_stage_ends_in_one_event(stage: str, fault: dict[str, Any], kind: str) -> None:
-    if stage == "hear" and next(iter(fault)).endswith("mid_reply"):
-        pytest.skip("a transcription has no middle")
     async with serving(**fault, stage=stage) as server, talking(build(at(server, connect_s=1.0, read_s=1.0))()) as talk:
         await talk.until(Ready)
         await talk.hears("tell me a story")
