@@ -67,6 +67,10 @@ def test_messages_survive_the_way_there_and_back(data: dict[str, Any]) -> None:
         (wire.sound, "😀"),
         (wire.arguments, 5),
         (wire.arguments, "[]"),
+        (wire.arguments, '{"seconds": NaN}'),
+        (wire.arguments, '{"seconds": [{"a": -Infinity}]}'),
+        (wire.arguments, '{"seconds": 1e999}'),
+        (wire.arguments, {"seconds": float("nan")}),
     ],
 )
 def test_a_field_of_the_wrong_type_is_malformed(read: Any, value: Any) -> None:
@@ -86,3 +90,14 @@ def test_absent_fields() -> None:
     for read in (wire.text, wire.mapping, wire.sound):
         with pytest.raises(Malformed):
             read({}, "x")
+
+
+@pytest.mark.parametrize("given", ['{"\\ud83d": ["\\ude00x", {"a": "é\\ud83d"}]}', {"\ud83d": ["\ude00x", {"a": "é\ud83d"}]}])
+def test_arguments_can_be_handed_on(given: Any) -> None:
+    found = wire.arguments({"x": given}, "x")
+    assert found == {"?": ["?x", {"a": "é?"}]}
+    json.dumps(found, ensure_ascii=False).encode()
+
+
+def test_a_whole_emoji_in_arguments_stays_one() -> None:
+    assert wire.arguments({"x": '{"a": "\\ud83d\\ude00"}'}, "x") == {"a": "😀"}

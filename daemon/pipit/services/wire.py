@@ -83,11 +83,21 @@ def sound(data: Mapping[str, Any], key: str) -> bytes:
 
 
 def arguments(data: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return a tool's arguments, which are an object or the JSON text of one. No text at all is no arguments."""
+    """Return a tool's arguments, which are an object or the JSON text of one. No text at all is no arguments.
+
+    A tool is handed JSON and nothing else: NaN and infinities, which Python reads as numbers, are malformed, and half surrogate
+    pairs, which nothing can encode, become question marks.
+    """
     value = data.get(key)
     if isinstance(value, str):
-        return parse(value) if value.strip() else {}
-    return {} if value is None else mapping_of(value)
+        value = parse(value) if value.strip() else {}
+    found = {} if value is None else mapping_of(value)
+    try:
+        written = json.dumps(found, ensure_ascii=False, allow_nan=False)
+    except (ValueError, RecursionError):
+        raise Malformed from None
+    clean = written.encode("utf-8", "replace").decode()
+    return found if clean == written else mapping_of(json.loads(clean))
 
 
 def encode(pcm: bytes) -> str:
