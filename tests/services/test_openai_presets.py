@@ -308,6 +308,75 @@ def test_yandex_reply_is_cancelled_when_the_person_speaks() -> None:
     assert sent(made.to_send()) == [{"type": "response.cancel", "response_id": "r"}]
 
 
+def turn(made: OpenAIRealtime, *kinds: str) -> list[str]:
+    """Let the service say what it hears of the person; return what it is told."""
+    told = []
+    for kind in kinds:
+        feed(made, type=f"input_audio_buffer.{kind}", item_id="u")
+        told += [m["type"].removeprefix("input_audio_buffer.") for m in sent(made.to_send()) if "audio" not in m]
+    return told
+
+
+def test_yandex_whoever_goes_on_before_the_reply_begins_is_not_talked_over_and_is_answered() -> None:
+    made = ready("yandex")
+    assert turn(made, "speech_started", "speech_stopped", "committed") == ["commit", "response.create"]
+    assert turn(made, "speech_started") == []
+    assert feed(made, type="response.created", response={"id": "r"}) == [ReplyStarted("r"), ReplyDone("r", "interrupted")]
+    assert sent(made.to_send()) == [{"type": "response.cancel", "response_id": "r"}]
+    assert feed(made, type="response.output_text.delta", response_id="r", delta="Да.") == []
+    feed(made, type="response.done", response={"id": "r", "status": "cancelled"})
+    assert turn(made, "speech_stopped", "committed") == ["commit", "response.create"]
+    assert feed(made, type="response.created", response={"id": "r2"}) == [ReplyStarted("r2")]
+
+
+def test_yandex_whoever_goes_on_and_has_finished_before_the_reply_begins_is_answered_once() -> None:
+    made = ready("yandex")
+    turn(made, "speech_started", "speech_stopped", "committed")
+    assert turn(made, "speech_started", "speech_stopped", "committed") == ["commit"], "it has been asked for a reply already"
+    assert feed(made, type="response.created", response={"id": "r"})[-1] == ReplyDone("r", "interrupted")
+    made.to_send()
+    feed(made, type="response.done", response={"id": "r", "status": "cancelled"})
+    assert sent(made.to_send()) == [{"type": "response.create"}]
+    feed(made, type="response.created", response={"id": "r2"})
+    feed(made, type="response.done", response={"id": "r2", "status": "completed"})
+    assert made.to_send() == []
+
+
+def test_yandex_whoever_goes_on_before_the_turn_is_closed_is_answered_once() -> None:
+    made = ready("yandex")
+    assert turn(made, "speech_started", "speech_stopped") == ["commit"]
+    assert turn(made, "speech_started", "committed") == [], "nobody is talked over"
+    assert turn(made, "speech_stopped", "committed", "committed") == ["commit", "response.create"]
+    feed(made, type="response.created", response={"id": "r"})
+    feed(made, type="response.done", response={"id": "r", "status": "completed"})
+    assert made.to_send() == []
+
+
+def test_yandex_after_an_error_that_does_not_say_what_it_is_about_the_next_turn_is_answered() -> None:
+    made = ready("yandex")
+    turn(made, "speech_started", "speech_stopped", "committed")
+    started, done = feed(made, type="error", error={"type": "invalid_request_error", "message": "bad"})
+    assert done == ReplyDone(started.reply, "failed", "Yandex AI Studio: bad")  # type: ignore[attr-defined]
+    assert turn(made, "speech_started", "speech_stopped", "committed") == ["commit", "response.create"]
+
+
+def test_yandex_an_error_after_the_person_has_gone_on_stops_no_later_reply() -> None:
+    made = ready("yandex")
+    turn(made, "speech_started", "speech_stopped", "committed", "speech_started")
+    feed(made, type="error", error={"type": "invalid_request_error", "message": "bad"})
+    assert turn(made, "speech_stopped", "committed") == ["commit", "response.create"]
+    assert feed(made, type="response.created", response={"id": "r"}) == [ReplyStarted("r")]
+
+
+def test_yandex_button_is_not_answered_twice_when_the_service_hears_the_end_later() -> None:
+    made = ready("yandex")
+    turn(made, "speech_started")
+    made.end_turn()
+    assert turn(made, "committed") == ["response.create"]
+    feed(made, type="response.created", response={"id": "r"})
+    assert turn(made, "speech_stopped") == []
+
+
 def test_yandex_answers_by_itself_where_the_owner_lets_it() -> None:
     made = ready("yandex", turn_detection={"type": "server_vad"})
     feed(made, type="input_audio_buffer.speech_stopped", item_id="i")

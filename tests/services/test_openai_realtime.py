@@ -18,6 +18,9 @@ MS = bytes(48)
 """One millisecond of sound."""
 
 
+CALL = {"type": "function_call", "call_id": "c", "name": "lamp", "arguments": "{}"}
+
+
 def settings(**options: Any) -> Settings:
     return Settings(api_key=Secret(replay.KEY), **options)
 
@@ -218,6 +221,38 @@ def test_a_running_reply_is_truncated_at_what_arrived_even_if_all_was_heard() ->
     assert sent == [{"type": "conversation.item.truncate", "item_id": "item_1", "content_index": 0, "audio_end_ms": 40}]
 
 
+@pytest.mark.parametrize(
+    ("heard_ms", "expected"),
+    [
+        (0, [("delete", "item_1")]),
+        (30, [("truncate", "item_1", 0, 30), ("truncate", "item_1", 1, 0)]),
+        (50, [("truncate", "item_1", 1, 0)]),
+        (60, [("truncate", "item_1", 1, 10)]),
+        (100, []),
+    ],
+)
+def test_what_was_heard_of_an_item_is_kept_when_another_part_of_it_was_not(heard_ms: int, expected: list[Any]) -> None:
+    codec = ready()
+    audio(codec, 50)
+    audio(codec, 50, index=1)
+    done(codec)
+    sent = messages(codec.interrupt("resp_1", heard_ms, by_service=False))
+    fields = ("item_id", "content_index", "audio_end_ms")
+    assert [(m["type"].removeprefix("conversation.item."), *(m[k] for k in fields if k in m)) for m in sent] == expected
+
+
+def test_late_sound_of_a_stopped_reply_is_dropped_however_many_came_since() -> None:
+    codec = ready()
+    audio(codec, 10, reply="old")
+    codec.interrupt("old", 5, by_service=False)
+    for n in range(2 * REMEMBERED):
+        audio(codec, 10, reply=f"r{n}")
+        done(codec, f"r{n}")
+    assert audio(codec, 10, reply="old") == []
+    assert feed(codec, type="response.output_item.done", response_id="old", item=CALL) == []
+    assert done(codec, "old") == []
+
+
 def test_a_preset_without_truncation_is_only_told_to_cancel() -> None:
     codec = OpenAIRealtime(settings(), Preset(title="T", url="ws://h", model="m", truncate=False))
     audio(codec, 40)
@@ -297,8 +332,6 @@ def test_a_failed_transcription_is_recorded_and_nothing_else() -> None:
         '{"type": "response.created", "response": []}',
         '{"type": "response.done", "response": {"id": "r", "output": 5}}',
         '{"type": "response.output_item.done", "response_id": "r", "item": {"type": "function_call"}}',
-        '{"type": "response.output_item.done", "response_id": "r", "item": '
-        '{"type": "function_call", "call_id": "c", "name": "n", "arguments": "[1]"}}',
         '{"type": "error"}',
         '{"type": "error", "error": "text"}',
     ],
@@ -326,6 +359,29 @@ def test_memory_stays_bounded() -> None:
         feed(codec, type="response.created", response={"id": f"r{n}"})
         feed(codec, type="conversation.item.input_audio_transcription.delta", item_id=f"i{n}", delta="x")
     assert len(codec._replies) == len(codec._heard) == REMEMBERED
+
+
+@pytest.mark.parametrize("arguments", ['{"level":', "[1]", '{"level": NaN}', 5])
+def test_an_agent_that_writes_broken_arguments_is_told_so(arguments: Any) -> None:
+    codec = ready()
+    item = CALL | {"arguments": arguments}
+    assert feed(codec, type="response.output_item.done", response_id="r", item=item) == [ReplyStarted("r")]
+    assert codec.to_send() == []
+    assert feed(codec, type="response.done", response={"id": "r", "output": [item]}) == [ReplyDone("r")]
+    told, asked = messages(codec.to_send())
+    assert told["item"]["call_id"] == "c"
+    assert told["item"]["output"] == "Error: the arguments are not the JSON of an object"
+    assert asked == {"type": "response.create"}
+    assert codec.malformed == 1
+
+
+def test_a_tool_that_a_stopped_reply_still_asks_for_is_not_run() -> None:
+    codec = ready()
+    audio(codec, 40, reply="r")
+    codec.interrupt("r", 20, by_service=False)
+    assert feed(codec, type="response.output_item.done", response_id="r", item=CALL) == []
+    assert done(codec, "r", "cancelled") == [ReplyDone("r", "cancelled")]
+    assert codec.to_send() == []
 
 
 def test_the_end_of_a_reply_counts_more_than_a_broken_tool_call_in_it() -> None:
@@ -411,3 +467,82 @@ def test_the_services_words_are_repeated_without_the_key_on_one_short_line() -> 
     assert len(event.reason) < 320
     assert replay.KEY not in codec.closed(1008, replay.KEY).reason  # type: ignore[attr-defined]
     assert replay.KEY not in repr(codec) + repr(codec.request()) + repr(settings())
+
+
+# -- whose turn it is --------------------------------------------------------------------------------------------------------------
+
+
+def called(**options: Any) -> OpenAIRealtime:
+    """Return a codec whose agent has called a tool and waits for the answer."""
+    codec = ready(**options)
+    feed(codec, type="response.output_item.done", response_id="r", item=CALL)
+    done(codec, "r")
+    return codec
+
+
+def kinds(sent: Any) -> list[str]:
+    return [message["type"] for message in messages(sent)]
+
+
+def test_the_answer_of_a_tool_starts_no_reply_while_the_person_talks() -> None:
+    codec = called()
+    feed(codec, type="input_audio_buffer.speech_started", item_id="u")
+    assert kinds(codec.tool_result("c", "{}", is_error=False)) == ["conversation.item.create"]
+    feed(codec, type="input_audio_buffer.speech_stopped", item_id="u")
+    feed(codec, type="input_audio_buffer.committed", item_id="u")
+    feed(codec, type="response.created", response={"id": "auto"})
+    done(codec, "auto")
+    assert codec.to_send() == [], "the service's own reply knew the answer"
+
+
+def test_what_was_to_be_said_while_the_person_talks_is_said_after_their_turn() -> None:
+    codec = ready()
+    feed(codec, type="input_audio_buffer.speech_started", item_id="u")
+    assert codec.generate("Say that the tea is ready.") == []
+    for kind in ("speech_stopped", "committed"):
+        feed(codec, type=f"input_audio_buffer.{kind}", item_id="u")
+    done(codec, "auto")
+    (asked,) = messages(codec.to_send())
+    assert asked["response"]["instructions"].endswith("Say that the tea is ready.")
+
+
+def test_a_button_ends_a_turn_that_the_service_still_hears() -> None:
+    codec = ready()
+    feed(codec, type="input_audio_buffer.speech_started", item_id="u")
+    assert kinds(codec.end_turn()) == ["input_audio_buffer.commit", "response.create"]
+
+
+def test_the_answer_of_a_tool_is_not_lost_when_the_service_was_quicker_with_a_reply_of_its_own() -> None:
+    codec = called()
+    *_, asked = codec.tool_result("c", "{}", is_error=False)
+    feed(codec, type="response.created", response={"id": "auto"})
+    busy = "conversation_already_has_active_response"
+    assert error(codec, busy, event_id=json.loads(asked)["event_id"]) == []
+    assert codec.to_send() == []
+    done(codec, "auto")
+    assert kinds(codec.to_send()) == ["response.create"]
+
+
+def test_a_refused_request_for_a_reply_is_over_even_where_the_service_does_not_say_which_it_was() -> None:
+    codec = ready(turn_detection={"type": "none"})
+    asked = codec.end_turn()[-1]
+    name = json.loads(asked)["event_id"]
+    codec.generate("x")
+    assert error(codec, None) == [ReplyStarted(name), ReplyDone(name, "failed", "OpenAI: m")]
+    assert kinds(codec.to_send()) == ["response.create"], "what waited for it has its turn"
+    assert error(codec, None)[-1].status == "failed"
+    assert kinds(codec.end_turn()) == ["input_audio_buffer.commit", "response.create"]
+
+
+def test_plain_requests_for_a_reply_are_one() -> None:
+    codec = ready(turn_detection={"type": "server_vad", "create_response": False})
+    feed(codec, type="response.created", response={"id": "r"})
+    feed(codec, type="response.output_item.done", response_id="r", item=CALL)
+    assert codec.tool_result("c", "{}", is_error=False) == []
+    for _ in range(3):
+        feed(codec, type="input_audio_buffer.committed", item_id="u")
+    done(codec, "r")
+    assert kinds(codec.to_send()) == ["conversation.item.create", "response.create"]
+    feed(codec, type="response.created", response={"id": "r2"})
+    done(codec, "r2")
+    assert codec.to_send() == []

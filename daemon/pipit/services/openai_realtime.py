@@ -59,6 +59,9 @@ from pipit.services.wire import (
 REMEMBERED = 32
 """Replies and unfinished transcripts that are kept; a service that never finishes any must not fill the memory."""
 
+FORGOTTEN = 1000
+"""Older replies of which it is known that they are over."""
+
 
 @dataclass(frozen=True)
 class Settings(ServiceSettings):
@@ -226,8 +229,16 @@ class OpenAIRealtime:
         self._sent = 0
         self._outbox: list[Message] = []
         self._replies: dict[str, _Reply] = {}
+        self._forgotten: deque[int] = deque(maxlen=FORGOTTEN)
+        """Hashes of the names of older replies."""
         self._asked: dict[str, _Ask] = {}
         """The reply that was asked for and has not begun, by event id."""
+        self._overtaken: dict[str, _Ask] = {}
+        """What was asked for when the latest reply began, which may have been the service's own and not the answer to it."""
+        self._talking = False
+        """The person talks, as far as the service has said."""
+        self._gone_on = False
+        """The person went on after a reply was asked for that has not begun; only where Pipit cancels replies."""
         self._promised = False
         """The service is about to begin a reply by itself."""
         self._unanswered = False
@@ -272,6 +283,7 @@ class OpenAIRealtime:
         """See `Codec.end_turn`. Nothing is sent where the service has just decided the same."""
         if self._promised or self._asked:
             return ()
+        self._talking = False
         if self._commits:
             return self._commit()
         return [self._message("input_audio_buffer.commit", COURTESY), *self._ask(_Ask({}, again=False))]
@@ -327,8 +339,9 @@ class OpenAIRealtime:
         return next((r for r in reversed(self._replies.values()) if r.running), None)
 
     def _ask(self, ask: _Ask) -> list[Message]:
-        """Ask for a reply now, or as soon as the service can make one."""
-        self._queue.append(ask)
+        """Ask for a reply now, or as soon as the service can make one. A plain one answers all that was said and found out."""
+        if ask.response or all(waiting.response for waiting in self._queue):
+            self._queue.append(ask)
         return self._proceed()
 
     def _proceed(self) -> list[Message]:
@@ -342,9 +355,9 @@ class OpenAIRealtime:
                 messages += [self._message("conversation.item.create", item=item) for item in reply.results]
                 reply.results.clear()
                 wanted = wanted or not reply.unwanted
-        if wanted:
+        if wanted and all(ask.response for ask in self._queue):
             self._queue.appendleft(_Ask({}))
-        if self._queue:
+        if self._queue and not self._talking:  # nobody is talked over
             ask = self._queue.popleft()
             fields: dict[str, Any] = {"response": ask.response} if ask.response else {}
             messages.append(self._message("response.create", **fields))
@@ -355,13 +368,19 @@ class OpenAIRealtime:
         """Take back from the service's memory what of a reply nobody heard."""
         per_ms = self.output_rate_hz * 2 / 1000
         messages: list[Message] = []
+        begun: set[str] = set()  # items of which something was heard: to delete one would take that back as well
+        deleted: set[str] = set()
         parts, reply.parts = reply.parts, []
         for part in parts:
             length_ms = int(part.received / per_ms)
             growing = reply.running and part is parts[-1]
-            if heard_ms <= 0:
-                messages.append(self._message("conversation.item.delete", COURTESY, item_id=part.item))
-            elif heard_ms >= length_ms and not growing:
+            if heard_ms <= 0 and part.item not in begun:
+                if part.item not in deleted:
+                    messages.append(self._message("conversation.item.delete", COURTESY, item_id=part.item))
+                deleted.add(part.item)
+                continue
+            begun.add(part.item)
+            if heard_ms >= length_ms and not growing:
                 heard_ms -= length_ms
             else:
                 end_ms = min(heard_ms, length_ms)
@@ -425,6 +444,8 @@ class OpenAIRealtime:
 
     def _speech_started(self, _: Mapping[str, Any]) -> Sequence[Event]:
         self._promised = False
+        self._talking = True
+        self._gone_on = self._cancels and bool(self._asked)
         events: list[Event] = [UserStarted()]
         if self._interrupts or self._cancels:
             for reply in self._replies.values():
@@ -436,19 +457,24 @@ class OpenAIRealtime:
         return events
 
     def _speech_stopped(self, _: Mapping[str, Any]) -> Sequence[Event]:
-        if self._commits and not self._asked:
+        talked, self._talking = self._talking, False
+        if self._commits and talked:  # otherwise `end_turn` was sooner
             self._outbox += self._commit()
         return [UserStopped()]
 
     def _committed(self, _: Mapping[str, Any]) -> Sequence[Event]:
-        if self._asked or self._manual:
-            pass  # by our own `end_turn`
-        elif self._commits:
-            if self._unanswered:  # a service that has closed the turn by itself as well says so twice
+        if self._commits:
+            # A service that has closed the turn by itself as well says so twice; and if the person has gone on, one reply is enough.
+            if self._unanswered and not self._talking:
                 self._unanswered = False
                 self._outbox += self._ask(_Ask({}, again=False))
+            return ()
+        self._talking = False
+        if self._asked or self._manual:
+            pass  # by our own `end_turn`
         elif self._creates:
             self._promised = self._running() is None
+            self._queue = deque(ask for ask in self._queue if ask.response)  # it knows the results of tools by now
         else:
             self._outbox += self._ask(_Ask({}, again=False))  # told not to, the service will not answer by itself
         return ()
@@ -483,10 +509,17 @@ class OpenAIRealtime:
         known = self._replies.get(name)
         if known is not None:
             return known, []
-        self._asked = {}
+        if hash(name) in self._forgotten:  # late sound of it is nobody's
+            return _Reply(name, running=False, unwanted=True, reported=True), []
+        self._overtaken, self._asked = self._asked, {}
         self._promised = False
         reply = self._replies[name] = _Reply(name)
-        _trim(self._replies)
+        self._forgotten.extend(hash(gone) for gone in _trim(self._replies))
+        if self._gone_on:
+            self._gone_on = False
+            reply.unwanted = reply.reported = True
+            self._outbox.append(self._message("response.cancel", COURTESY, response_id=name))
+            return reply, [ReplyStarted(name), ReplyDone(name, "interrupted")]
         return reply, [ReplyStarted(name)]
 
     def _which(self, data: Mapping[str, Any]) -> str:
@@ -535,9 +568,16 @@ class OpenAIRealtime:
         return self._tool_call(self._which(data), data) if data.get("name") else ()
 
     def _tool_call(self, name: str, item: Mapping[str, Any]) -> list[Event]:
-        call, tool, given = text(item, "call_id"), text(item, "name"), arguments(item, "arguments")
+        call, tool = text(item, "call_id"), text(item, "name")
         reply, events = self._begin(name)
-        if call in reply.calls or reply.reported or any(call == result["call_id"] for result in reply.results):
+        if call in reply.calls or reply.reported or reply.unwanted or any(call == result["call_id"] for result in reply.results):
+            return events
+        try:
+            given = arguments(item, "arguments")
+        except Malformed:  # the agent has to learn of it, or it waits for ever
+            self.malformed += 1
+            output = "Error: the arguments are not the JSON of an object"
+            reply.results.append({"type": "function_call_output", "call_id": call, "output": output})
             return events
         reply.calls.add(call)
         return [*events, ToolCall(call, tool, given, reply=name)]
@@ -585,15 +625,22 @@ class OpenAIRealtime:
             return [Failed(BUSY_KINDS.get(code, "config"), reason, _dispensable(param))]
         if code in BUSY_KINDS and (self._asked or self._promised or self._running()):
             return [Failed(BUSY_KINDS[code], reason)]
+        if not event_id and self._asked:
+            event_id = next(iter(self._asked))  # some servers do not say what it was about
         if event_id in self._asked:
-            _, started = self._begin(event_id)
-            self._replies[event_id].running, self._replies[event_id].reported = False, True
-            return [*started, ReplyDone(event_id, "failed", reason)]
+            self._asked.pop(event_id)
+            self._gone_on = False
+            self._outbox += self._proceed()
+            return [ReplyStarted(event_id), ReplyDone(event_id, "failed", reason)]
         return [Failed("benign", reason)]
 
     def _ask_again(self, event_id: str) -> None:
         ask = self._asked.pop(event_id, None)
         if ask is None:
+            late = self._overtaken.pop(event_id, None)
+            if late is not None and late.again:
+                self._queue.appendleft(late)
+                self._outbox += self._proceed()
             return
         self._promised = self._running() is None  # that other reply is being made; its first message is on the way
         if ask.again:
@@ -639,6 +686,9 @@ def _dispensable(param: str) -> str:
     return next((name for name in OPTIONAL if name in param), "")
 
 
-def _trim(memory: dict[str, Any]) -> None:
-    while len(memory) > REMEMBERED:
-        del memory[next(iter(memory))]
+def _trim(memory: dict[str, Any]) -> list[str]:
+    """Remove the oldest; return their names."""
+    gone = [*memory][: max(0, len(memory) - REMEMBERED)]
+    for name in gone:
+        del memory[name]
+    return gone
