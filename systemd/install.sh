@@ -3,6 +3,9 @@
 #
 # /opt/pipit gets a virtual environment, /usr/local/lib/systemd the unit, /etc/pipit/pipit.yaml the default configuration unless there
 # is one. With DESTDIR set everything goes below it and the running system is left alone, as packaging wants.
+#
+# What only some services and wake words need is installed when it is asked for, and stays through updates:
+# sudo make install EXTRAS=fish, or several: EXTRAS="fish mcp". pyproject.toml lists them.
 set -eu
 
 DESTDIR=${DESTDIR:-}
@@ -11,12 +14,20 @@ checkout=$(cd "$(dirname "$0")/.." && pwd)
 venv=/opt/pipit
 say() { echo "==> $*"; }
 
-if [ -z "$DESTDIR" ]; then
-    [ "$(id -u)" = 0 ] || { echo "Installing needs root: sudo make install" >&2; exit 1; }
-    "$checkout/systemd/packages.sh" run
-fi
+[ -n "$DESTDIR" ] || [ "$(id -u)" = 0 ] || { echo "Installing needs root: sudo make install" >&2; exit 1; }
 "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     { echo "$PYTHON is $("$PYTHON" --version), and Pipit needs 3.11 or later: that is Debian 12, Raspberry Pi OS Bookworm" >&2; exit 1; }
+known=$("$PYTHON" -c 'import sys, tomllib; print(*tomllib.load(sys.stdin.buffer)["project"]["optional-dependencies"])' \
+    <"$checkout/pyproject.toml")
+asked=$(echo "${EXTRAS:-}" | tr , ' ')
+for extra in $asked; do
+    case " $known " in
+        *" $extra "*) ;;
+        *) echo "EXTRAS: \"$extra\" is not one of $known" >&2; exit 1 ;;
+    esac
+done
+extras=$({ cat "$DESTDIR$venv/extras" 2>/dev/null || true; printf '%s\n' gpio $asked; } | sort -u)
+[ -n "$DESTDIR" ] || "$checkout/systemd/packages.sh" run $extras
 
 # The distribution's Python packages are visible in the virtual environment, as Raspberry Pi OS recommends: lgpio has no wheel for
 # Python 3.13, PyAudio and systemd-python have none at all, and compiling them takes a compiler that a 512 MB Raspberry Pi need not
@@ -33,7 +44,8 @@ trap 'rm -rf "$source"' EXIT
 cp -R "$checkout/pyproject.toml" "$checkout/README.md" "$checkout/LICENSE" "$source"
 mkdir "$source/daemon"
 (cd "$checkout/daemon" && find pipit -type f ! -name '*.pyc' -exec cp --parents {} "$source/daemon" \;)
-"$DESTDIR$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --upgrade "$source[gpio]"
+"$DESTDIR$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --upgrade "$source[$(echo $extras | tr ' ' ,)]"
+echo "$extras" >"$DESTDIR$venv/extras"
 if [ -n "$DESTDIR" ]; then
     grep -rlIF "$DESTDIR" "$DESTDIR$venv/bin" "$DESTDIR$venv/pyvenv.cfg" | xargs -r sed -i "s|$DESTDIR||g"
 fi

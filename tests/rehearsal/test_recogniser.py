@@ -81,5 +81,5 @@ def test_equal_sounds_give_equal_results_whatever_was_heard_before(recogniser: R
 
 def test_without_pocketsphinx_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
-    with pytest.raises(ConfigError, match=r"pip install 'pipit\[local\]'"):
+    with pytest.raises(ConfigError, match="sudo make install EXTRAS=local"):
         Recogniser(GRAMMAR)

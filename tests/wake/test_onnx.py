@@ -96,5 +96,5 @@ def test_an_own_model_beside_an_installed_one(write: Write) -> None:
 
 def test_without_onnxruntime_the_remedy_is_named(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ConfigError, match=r'/mine.onnx is an ONNX model and needs onnxruntime .*: pip install "pipit\[onnx\]"'):
+    with pytest.raises(ConfigError, match=r"/mine.onnx needs onnxruntime .*: sudo make install EXTRAS=onnx"):
         openwakeword.build(Settings(words=(Word(str(write())),)))

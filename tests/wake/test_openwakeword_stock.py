@@ -100,5 +100,5 @@ def test_a_model_with_several_scores(stock_models: Path) -> None:
 
 def test_without_the_package_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openwakeword", None)
-    with pytest.raises(ConfigError, match=r'needs the openwakeword package \(.*\): pip install "pipit\[stock\]"'):
+    with pytest.raises(ConfigError, match=r"needs the openwakeword package \(.*\): sudo make install EXTRAS=stock"):
         openwakeword_stock.build(Settings())

@@ -68,7 +68,7 @@ class Recogniser:
         try:
             import pocketsphinx
         except ImportError as error:
-            raise ConfigError(f"hearing without a network needs pocketsphinx ({error}): pip install 'pipit[local]'") from error
+            raise ConfigError(f"hearing without a network needs pocketsphinx ({error}): sudo make install EXTRAS=local") from error
         model = pocketsphinx.get_model_path("en-us/en-us")
         self._decoder: Any = pocketsphinx.Decoder(hmm=model, dict=str(grammar.with_suffix(".dict")), lm=None, **_OPTIONS)
         self._decoder.add_jsgf_file("requests", str(grammar))

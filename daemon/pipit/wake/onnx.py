@@ -42,7 +42,7 @@ def _session(path: Path) -> Any:
         import onnxruntime
     except ImportError as error:
         raise ConfigError(
-            f'{path} is an ONNX model and needs onnxruntime ({error}): pip install "pipit[onnx]", or use the model\'s .tflite file'
+            f"{path} needs onnxruntime ({error}): sudo make install EXTRAS=onnx, or use the model's .tflite file"
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # its default burns half as much again in idle threads

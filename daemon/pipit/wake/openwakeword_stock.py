@@ -91,7 +91,9 @@ def _package() -> Any:
     try:
         import openwakeword
     except ImportError as error:
-        raise ConfigError(f'"openwakeword-stock" needs the openwakeword package ({error}): pip install "pipit[stock]"') from error
+        raise ConfigError(
+            f'"openwakeword-stock" needs the openwakeword package ({error}): sudo make install EXTRAS=stock'
+        ) from error
     return openwakeword
 
 

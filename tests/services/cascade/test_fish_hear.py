@@ -172,6 +172,6 @@ def test_what_cannot_work_is_refused(given: dict[str, Any], problem: str) -> Non
 
 def test_without_msgpack_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "msgpack", None)
-    with pytest.raises(ConfigError, match=r"pip install 'pipit\[fish\]'"):
+    with pytest.raises(ConfigError, match="sudo make install EXTRAS=fish"):
         build(settings("http://127.0.0.1:1"))
     build(settings("http://127.0.0.1:1", {"encoding": "multipart"}))

@@ -23,7 +23,7 @@ def packer() -> Any:
     try:
         import msgpack
     except ImportError as error:
-        raise ConfigError(f"Fish Audio needs msgpack ({error}): pip install 'pipit[fish]'") from error
+        raise ConfigError(f"Fish Audio needs msgpack ({error}): sudo make install EXTRAS=fish") from error
     return msgpack
 
 

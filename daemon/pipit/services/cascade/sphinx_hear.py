@@ -27,7 +27,7 @@ def build(settings: Settings) -> Hear:
     if settings.hear.language not in (None, "en"):
         raise ConfigError("service.hear.language: pocketsphinx understands English only; leave it null")
     if importlib.util.find_spec("pocketsphinx") is None:
-        raise ConfigError("service.hear.engine: pocketsphinx is not installed: pip install 'pipit[local]'")
+        raise ConfigError("service.hear.engine: pocketsphinx is not installed: sudo make install EXTRAS=local")
     return SphinxHear(GRAMMAR)
 
 
