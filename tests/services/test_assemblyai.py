@@ -173,8 +173,7 @@ def test_a_reply_that_is_silenced_here_still_holds_back_results_until_it_is_done
         '{"type": "reply.audio", "reply_id": "r", "audio": "AAAA"}',
         '{"type": "reply.audio", "reply_id": "r", "data": "AAA"}',
         '{"type": "transcript.user", "text": 5}',
-        '{"type": "tool.call", "call_id": "c", "name": "n", "arguments": [1]}',
-        '{"type": "tool.call", "call_id": "c", "name": "n", "arguments": "{"}',
+        '{"type": "tool.call", "call_id": "c", "arguments": {}}',
         '{"type": "reply.done", "reply_id": "r", "status": 5}',
     ],
 )
@@ -183,6 +182,40 @@ def test_malformed_messages_are_counted_and_change_nothing(message: str | bytes)
     assert codec.receive(message) == ()
     assert (codec.malformed, codec.unknown) == (1, 0)
     assert feed(codec, type="session.ready", session_id="s_1") == [Ready("s_1", "s_1")]
+
+
+@pytest.mark.parametrize("arguments", ["{", [1], {"level": float("inf")}])
+def test_an_agent_that_writes_broken_arguments_is_told_so(arguments: Any) -> None:
+    codec = ready()
+    feed(codec, type="reply.started", reply_id="r")
+    assert feed(codec, type="tool.call", call_id="c", name="lamp", arguments=arguments) == []
+    assert codec.to_send() == [], "not in the middle of a reply"
+    feed(codec, type="reply.done", reply_id="r", status="completed")
+    told = {"type": "tool.result", "call_id": "c", "result": "the arguments are not the JSON of an object", "is_error": True}
+    assert [json.loads(message) for message in codec.to_send()] == [told]
+    assert codec.malformed == 1
+
+
+def test_a_tool_call_that_comes_twice_is_run_once() -> None:
+    codec = ready()
+    call = {"type": "tool.call", "call_id": "c", "name": "set_timer", "arguments": {"seconds": 60}}
+    assert feed(codec, **call) == [ToolCall("c", "set_timer", {"seconds": 60})]
+    assert feed(codec, **call) == []
+    assert len(codec.tool_result("c", "{}", is_error=False)) == 1
+    assert feed(codec, **call) == [], "nor after it was answered"
+    assert codec.tool_result("c", "{}", is_error=False) == ()
+
+
+def test_late_sound_of_a_stopped_reply_is_dropped_however_many_came_since() -> None:
+    codec = ready()
+    piece = {"type": "reply.audio", "reply_id": "old", "data": "AAAA"}
+    feed(codec, **piece)
+    codec.interrupt("old", 5, by_service=False)
+    for n in range(2 * REMEMBERED):
+        feed(codec, type="reply.started", reply_id=f"r{n}")
+    assert feed(codec, **piece) == []
+    assert feed(codec, type="reply.done", reply_id="old", status="completed") == []
+    assert feed(codec, type="reply.audio", reply_id="r63", data="AAAA") == [ReplyAudio("r63", bytes(3))]
 
 
 def test_unknown_messages_are_counted_apart() -> None:
@@ -231,6 +264,41 @@ def test_the_whole_session_object() -> None:
         },
         "output": {"format": pcm, "voice": "estelle", "volume": 80},
     }
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "without"),
+    [
+        ("invalid_value", "Voice 'ivy' is not known.", "voice"),
+        ("unauthorized", "Invalid API key for Voice Agent API", ""),
+        ("at_capacity", "Voice agent capacity reached, try later", ""),
+    ],
+)
+def test_the_voice_is_not_blamed_for_other_errors(code: str, message: str, without: str) -> None:
+    codec = AssemblyAI(settings(voice="ivy"))
+    (failed,) = feed(codec, type="session.error", code=code, message=message)
+    assert failed.without == without
+    assert ("no voice 'ivy'" in failed.reason) == bool(without)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"encoding": "audio/pcmu"}, "service.encoding"),
+        ({"greeting": "Hello."}, "service.greeting"),
+        ({"instructions": "Be brief."}, "service.instructions"),
+        ({"keyterms": ("Hue",)}, "service.keyterms"),
+        ({"pronunciation": {"SQL": "sequel"}}, "service.pronunciation"),
+        ({"turn_detection": {"vad_threshold": 0.6}}, "service.turn_detection"),
+        ({"voice": "eve"}, "service.voice"),
+        ({"extra": {"agent_id": "a_1", "output": {"volume": 80}}}, "service.extra.output"),
+    ],
+)
+def test_what_a_stored_agent_would_not_hear_of_is_refused(options: dict[str, Any], field: str) -> None:
+    stored = {"extra": {"agent_id": "a_1"}}
+    build(settings(**stored))
+    with pytest.raises(ConfigError, match=rf"^{field}: a stored agent \(service.extra.agent_id\) has its own; leave this out$"):
+        build(settings(**stored | options))
 
 
 def test_a_stored_agent_is_the_only_field() -> None:

@@ -10,6 +10,7 @@ Reference: AssemblyAI's Voice Agent API documentation, September 2026. Where it 
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -64,6 +65,9 @@ RATE_HZ = 24000
 KEYTERMS = 100
 """Most key terms that the service takes."""
 
+LIFE_S = 3600.0
+"""How long a session is taken to last where it does not say so itself. Those that did said an hour."""
+
 RESUME_S = 30.0
 """For so long the service keeps a session whose socket was lost (its documentation)."""
 
@@ -73,7 +77,10 @@ HUSH_S = 4.0
 """Longest silence sent in place of the microphone to end a turn. The service ends one after at most 3 s (`max_silence`)."""
 
 REMEMBERED = 32
-"""Replies that are kept."""
+"""Replies and calls of tools that are kept."""
+
+FORGOTTEN = 1000
+"""Older replies of which it is known that they are over."""
 
 
 @dataclass(frozen=True)
@@ -121,10 +128,24 @@ def build(settings: Settings, name: str = "assemblyai") -> Opener:
     if len(settings.keyterms) > KEYTERMS:
         problems.append(f"service.keyterms: {len(settings.keyterms)} of them, {name} takes at most {KEYTERMS}")
     problems += _token_problems(settings)
+    if "agent_id" in settings.extra:
+        problems += _stored_problems(settings)
     if problems:
         raise ConfigError(*problems)
     check(settings, "AssemblyAI", name, key_needed=settings.token_url is None)
     return sessions(lambda opening: AssemblyAI(settings, opening), settings)
+
+
+STORED = ("encoding", "greeting", "instructions", "keyterms", "pronunciation", "turn_detection", "voice")
+"""What a stored agent brings with it."""
+
+
+def _stored_problems(settings: Settings) -> list[str]:
+    """Return what stands beside the name of a stored agent: the service takes nothing else, so it would be without effect."""
+    usual = Settings()
+    chosen = [f"service.{name}" for name in STORED if getattr(settings, name) != getattr(usual, name)]
+    chosen += [f"service.extra.{name}" for name in settings.extra if name != "agent_id"]
+    return [f"{name}: a stored agent (service.extra.agent_id) has its own; leave this out" for name in chosen]
 
 
 def _token_problems(settings: Settings) -> list[str]:
@@ -146,7 +167,8 @@ OPTIONAL = ("voice", "keyterms", "turn_detection")
 def session_object(settings: Settings, opening: Opening = NEW) -> dict[str, Any]:
     """Return the session object of `session.update`. What is not set is left out: null and empty values are refused.
 
-    A stored agent (`extra: {agent_id: ...}`) brings everything with it; the service takes no other field beside its name.
+    A stored agent (`extra: {agent_id: ...}`) brings everything with it; the service takes no other field beside its name. So it has
+    no tools of this device, and a new session in the middle of a conversation knows nothing of what was said.
     """
     if "agent_id" in settings.extra:
         return {"agent_id": settings.extra["agent_id"]}
@@ -253,14 +275,18 @@ class AssemblyAI:
         self._law = settings.encoding.removeprefix("audio/")
         self.input_rate_hz = self.output_rate_hz = RATE_HZ if self._law == "pcm" else g711.RATE_HZ
         # 1.5: sound sent "much faster" than real time is discarded (documentation; three times as fast was taken in a recording)
-        self.capabilities = Capabilities(interrupt=settings.reply_cancel, pace=1.5, resume_s=RESUME_S)
+        self.capabilities = Capabilities(interrupt=settings.reply_cancel, pace=1.5, resume_s=RESUME_S, max_session_s=LIFE_S)
         self._settings = settings
         self._key = settings.api_key.reveal() if settings.api_key else ""
         self._ready = False
         self._outbox: list[Message] = []
         self._replies: dict[str, _Reply] = {}
+        self._forgotten: deque[int] = deque(maxlen=FORGOTTEN)
+        """Hashes of the names of older replies."""
         self._results: list[tuple[str, Message]] = []
         """Answers of tools that wait for the end of a reply, each with the reply (or "") that asked for it."""
+        self._called: deque[str] = deque(maxlen=REMEMBERED)
+        """Calls that were handed on: one that comes twice is run once."""
         self._free_calls: set[str] = set()
         """Tools that are being run outside of any reply."""
         self._remote_tools: set[str] = set()
@@ -418,10 +444,14 @@ class AssemblyAI:
         known = self._replies.get(name)
         if known is not None:
             return known, []
+        if hash(name) in self._forgotten:  # late sound of it is nobody's
+            return _Reply(name, running=False, unwanted=True, reported=True), []
         events = [event for reply in self._replies.values() if reply.running for event in self._finish(reply, "completed")]
         reply = self._replies[name] = _Reply(name)
         while len(self._replies) > REMEMBERED:
-            del self._replies[next(iter(self._replies))]
+            oldest = next(iter(self._replies))
+            del self._replies[oldest]
+            self._forgotten.append(hash(oldest))
         return reply, [*events, ReplyStarted(name)]
 
     def _reply_audio(self, data: Mapping[str, Any]) -> Sequence[Event]:
@@ -487,10 +517,18 @@ class AssemblyAI:
         return events
 
     def _tool_call(self, data: Mapping[str, Any]) -> Sequence[Event]:
-        call, name, given = text(data, "call_id"), text(data, "name"), arguments(data, "arguments")
-        if name in self._remote_tools:
+        call, name = text(data, "call_id"), text(data, "name")
+        if name in self._remote_tools or call in self._called:
             return ()
+        self._called.append(call)
         reply = self._running()
+        try:
+            given = arguments(data, "arguments")
+        except Malformed:  # the agent has to learn of it, or it waits until the call is too old
+            self.malformed += 1
+            (reply.calls if reply else self._free_calls).add(call)
+            self._outbox += self.tool_result(call, "the arguments are not the JSON of an object", is_error=True)
+            return ()
         (reply.calls if reply else self._free_calls).add(call)
         return [ToolCall(call, name, given, reply=reply.id if reply else "")]
 
@@ -503,7 +541,7 @@ class AssemblyAI:
         reason = f"AssemblyAI: {self._say(words or code or 'an error without a message')}"
         if code in ("unauthorized", "forbidden"):
             reason += "; check service.api_key"
-        refused = "" if self._ready else self._refused(param, words)
+        refused = self._refused(param, words) if code in REFUSALS and not self._ready else ""
         if refused == "voice":
             reason = f"AssemblyAI has no voice {self._settings.voice!r}: choose another in service.voice, or null"
         elif param:

@@ -464,7 +464,7 @@ class OpenAIRealtime:
 
     def _committed(self, _: Mapping[str, Any]) -> Sequence[Event]:
         if self._commits:
-            # A service that has closed the turn by itself as well says so twice; and if the person has gone on, one reply is enough.
+            # A service that has closed the turn by itself as well says so twice; if the person goes on, one reply is enough.
             if self._unanswered and not self._talking:
                 self._unanswered = False
                 self._outbox += self._ask(_Ask({}, again=False))
