@@ -60,6 +60,20 @@ def test_the_pause_that_ends_it_is_as_long_as_asked(silence_ms: int) -> None:
     assert end_ms == pytest.approx(1000 + len(word) // 24 + silence_ms, abs=120)
 
 
+@pytest.mark.parametrize("pause_ms", [100, 250, 400])
+def test_a_pause_is_told_of_when_it_is_as_long_as_asked_and_so_is_its_end(pause_ms: int) -> None:
+    word = speech.say("stop", voice="en-gb", rate_hz=RATE_HZ)
+    second_ms = 1000 + len(word) // 24 + 500
+    ear, told = Ear(RATE_HZ, TurnDetection(silence_ms=800, pause_ms=pause_ms)), list[tuple[str, int]]()
+    sound = room(4.0, (1.0, word), (second_ms / 1000, word))
+    for start in range(0, len(sound), 480):
+        told += [(type(found).__name__, (start + 480) // 24) for found in ear.feed(sound[start : start + 480])]
+    names, ends = zip(*told, strict=True)
+    assert names == ("Started", "Paused", "Resumed", "Paused", "Stopped", "Utterance")
+    assert ends[1] == pytest.approx(1000 + len(word) // 24 + pause_ms, abs=50)
+    assert ends[2] == pytest.approx(second_ms, abs=160)
+
+
 def test_a_higher_threshold_wants_louder_speech() -> None:
     quiet = room(4.0, (1.0, speech.level(QUESTION, -45.0)), dbfs=-70.0)
     assert listen(quiet, TurnDetection(threshold=0.3)) != []

@@ -17,7 +17,7 @@ from pipit.core.options import Secret
 from pipit.core.pcm import dbfs
 from pipit.errors import ConfigError
 from pipit.rehearsal import Conduct, Misbehaviour, Rehearsal
-from pipit.services.cascade import Sample, Sound, Speak, StageError
+from pipit.services.cascade import Sample, Sound, Speak, StageError, fish_speak
 from pipit.services.cascade.fish_speak import RATE_HZ, build, unperformed
 from pipit.services.cascade.settings import Settings, SpeakSettings
 from tests import speech
@@ -220,6 +220,52 @@ async def test_a_connection_that_died_in_the_meantime_is_replaced() -> None:
         await stage.open()
         assert len(samples_of(await spoken(stage))) > RATE_HZ
         assert server.connections == 2
+
+
+async def test_a_connection_that_dies_of_being_used_is_replaced_and_all_is_said_once() -> None:
+    """A router has forgotten it: nobody knows before something is sent."""
+    async with speaking("live") as (server, stage), forgetful(server.port) as port:
+        whole = samples_of(await spoken(stage))
+        there = build(settings(f"http://127.0.0.1:{port}", {"transport": "live"}, connect_s=2, read_s=5))
+        await there.open()
+        assert np.array_equal(samples_of(await spoken(there)), whole)
+        assert [session.said for session in server.sessions] == [list(TEXT), [], list(TEXT)]
+        await there.release()
+
+
+@contextlib.asynccontextmanager
+async def forgetful(port: int) -> AsyncIterator[int]:
+    """Pass connections on to a port; yield the port to connect to. The first is reset as soon as the client uses its WebSocket."""
+    first = True
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, back: asyncio.StreamWriter, doomed: bool) -> None:
+        requests = 0
+        while data := await reader.read(65536):
+            requests += 1
+            if doomed and requests > 1:
+                back.transport.abort()
+                break
+            writer.write(data)
+        writer.close()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal first
+        doomed, first = first, False
+        theirs, ours = await asyncio.open_connection("127.0.0.1", port)
+        with contextlib.suppress(OSError):
+            await asyncio.gather(pump(reader, ours, writer, doomed), pump(theirs, writer, ours, False))
+
+    listening = await asyncio.start_server(connected, "127.0.0.1", 0)
+    async with listening:
+        yield listening.sockets[0].getsockname()[1]
+
+
+async def test_one_that_was_opened_long_ago_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with speaking("live") as (server, stage):
+        await stage.open()
+        monkeypatch.setattr(fish_speak, "FRESH_S", -1.0)
+        assert len(samples_of(await spoken(stage))) > RATE_HZ
+        assert [session.said for session in server.sessions] == [[], list(TEXT)]
 
 
 @both

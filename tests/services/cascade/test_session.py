@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -30,11 +30,13 @@ from pipit.services import (
     UserStopped,
     UserText,
 )
+from pipit.services.cascade import Call, Item, Text, espeak_speak, sphinx_hear
 from pipit.services.cascade.dialogue import CANCELLED
+from pipit.services.cascade.guarded import Stages
 from pipit.services.cascade.offline_think import STANDS_IN
 from pipit.services.cascade.provider import build
-from pipit.services.cascade.session import GUESSES, LONGEST_GUESS_S, NO_OBJECT, NOT_UNDERSTOOD
-from pipit.services.cascade.settings import Settings, TurnSettings
+from pipit.services.cascade.session import GUESSES, LONGEST_GUESS_S, NO_OBJECT, NOT_UNDERSTOOD, CascadeSession
+from pipit.services.cascade.settings import Settings, ThinkSettings, TurnSettings
 from pipit.services.durable import Durable, Provider
 from tests import speech
 from tests.services.cascade.spoken_words import RATE_HZ, word_ends
@@ -154,7 +156,7 @@ async def test_a_click_is_answered_with_silence() -> None:
 async def test_nothing_intelligible_is_answered_with_silence_and_not_sent_to_the_model() -> None:
     async with serving() as server, talking(build(at(server))()) as talk:
         await talk.until(Ready)
-        await talk.hears("please order twelve pizzas for tomorrow")
+        await talk.hears("hippopotamus, rhinoceros, chimpanzee")
         done = await talk.until(ReplyDone)
         assert (talk.pcm(done.reply), talk.heard, asked(server)) == (b"", [], [])
 
@@ -383,6 +385,20 @@ async def test_a_reply_that_was_made_to_its_end_can_still_be_interrupted() -> No
         assert told(asked(server)[-1]) == [("user", "what time is it"), ("user", "thank you")]
 
 
+async def test_the_button_ends_what_was_to_be_said_afterwards_as_well() -> None:
+    async with serving(Conduct(think_s=0.5)) as server, talking(build(at(server))()) as talk:
+        await talk.until(Ready)
+        await talk.hears("tell me a story")
+        await talk.until(UserText)
+        await talk.session.generate("Say this: the kettle has boiled.")
+        await talk.session.interrupt(None, 0, by_service=False)
+        await talk.hears("thank you")
+        await talk.until(ReplyDone)
+        await asyncio.sleep(0.1)
+        assert [role for exchange in asked(server) for role, _ in told(exchange)].count("system") == 0
+        assert len(talk.of(ReplyStarted)) == 1
+
+
 async def test_the_button_ends_an_answer_that_has_not_begun() -> None:
     async with serving(Conduct(think_s=5.0)) as server, talking(build(at(server))()) as talk:
         await talk.until(Ready)
@@ -431,6 +447,39 @@ async def test_without_rounds_no_tool_is_offered() -> None:
         done = await talk.until(ReplyDone)
         assert talk.said(done.reply) == "It is twelve o'clock."
         assert "tools" not in asked(server)[0].asked
+
+
+class Obsessed:
+    """A language model that wants to know the time whatever it is asked, and whatever it is offered."""
+
+    stands_in = ""
+
+    def __init__(self) -> None:
+        self.offered: list[int] = []
+
+    async def open(self) -> None:
+        pass
+
+    async def release(self) -> None:
+        pass
+
+    async def think(self, items: Sequence[Item], tools: Sequence[Declaration]) -> AsyncGenerator[Text | Call, None]:
+        self.offered.append(len(tools))
+        yield Text("One moment.")
+        yield Call(f"c{len(self.offered)}", "get_time", "{}")
+
+
+async def test_a_model_that_calls_tools_for_ever_is_stopped() -> None:
+    settings, model = Settings(think=ThinkSettings(tool_rounds=2)), Obsessed()
+    stages = Stages(sphinx_hear.build(settings), model, espeak_speak.build(settings), 5.0, 5.0)
+    async with talking(CascadeSession(stages, settings, Opening(tools=(CLOCK,))), {"get_time": {"time": "14:05"}}) as talk:
+        await talk.until(Ready)
+        await talk.hears("what time is it")
+        await talk.until(ReplyDone, 3)
+        await talk.hears("thank you")
+        await talk.until(ReplyDone, 6)
+        assert model.offered == [1, 1, 0, 1, 1, 0]
+        assert [call.call for call in talk.of(ToolCall)] == ["c1", "c2", "c4", "c5"]
 
 
 # -- without a network -------------------------------------------------------------------------------------------------------------

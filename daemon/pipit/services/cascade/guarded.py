@@ -69,32 +69,69 @@ class Stages:
                     yield part
 
     async def voice(self, text: AsyncIterator[str], like: Sample | None) -> AsyncGenerator[Sound, None]:
-        """See `Speak.speak`. Silence counts from the latest text or sound."""
-        loop = asyncio.get_running_loop()
-        patience: asyncio.Timeout | None = None
-        due: float | None = None
-
-        async def watched() -> AsyncIterator[str]:
-            nonlocal due
-            async for piece in text:
-                due = loop.time() + self.read_s
-                if patience is not None:
-                    patience.reschedule(due)
-                yield piece
-
+        """See `Speak.speak`. Silence counts while sound is due, and none is while all text so far is spoken and more is waited for."""
+        watch = _Watch(self.read_s)
         with _titled("speak"):
-            async with aclosing(self.speak.speak(watched(), like)) as sounds:
-                while True:
-                    try:
-                        async with asyncio.timeout_at(due) as patience:
-                            sound = await anext(sounds, None)
-                    except TimeoutError:
-                        raise StageError("retryable", f"was silent for {self.read_s:g} s") from None
-                    patience = None
-                    if sound is None:
-                        return
-                    due = loop.time() + self.read_s
+            async with aclosing(self.speak.speak(watch.text(text), like)) as sounds:
+                while (sound := await watch.within(anext(sounds, None))) is not None:
                     yield sound
+
+
+class _Watch:
+    """Waits for sound, and knows when it is due.
+
+    Args:
+        read_s: longest silence while it is.
+    """
+
+    def __init__(self, read_s: float) -> None:
+        self._read_s = read_s
+        self._patience: asyncio.Timeout | None = None
+        self._due: float | None = None
+        self._is_owed = False
+        """Text was taken since the last sound."""
+        self._is_waiting = False
+        """The stage waits for text."""
+
+    async def text(self, text: AsyncIterator[str]) -> AsyncIterator[str]:
+        """Yield the text that the stage takes."""
+        self._wait()
+        async for piece in text:
+            self._is_owed, self._is_waiting = True, False
+            self._count()
+            yield piece
+            self._wait()
+        self._is_waiting = False
+        self._count()
+
+    async def within(self, sound: Awaitable[Sound | None]) -> Sound | None:
+        """Return the next sound; None: there is none.
+
+        Raises:
+            StageError: it was due and did not come.
+        """
+        try:
+            async with asyncio.timeout_at(self._due) as self._patience:
+                found = await sound
+        except TimeoutError:
+            raise StageError("retryable", f"was silent for {self._read_s:g} s") from None
+        finally:
+            self._patience = None
+        self._is_owed = False
+        self._count()
+        return found
+
+    def _wait(self) -> None:
+        self._is_waiting = True
+        if not self._is_owed:
+            self._count()
+
+    def _count(self) -> None:
+        """Count the silence from now on, if sound is due."""
+        is_due = self._is_owed or not self._is_waiting
+        self._due = asyncio.get_running_loop().time() + self._read_s if is_due else None
+        if self._patience is not None:
+            self._patience.reschedule(self._due)
 
 
 async def _within(seconds: float, work: Awaitable[_T], failing: str) -> _T:
