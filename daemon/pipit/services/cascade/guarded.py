@@ -69,7 +69,7 @@ class Stages:
                     yield part
 
     async def voice(self, text: AsyncIterator[str], like: Sample | None) -> AsyncGenerator[Sound, None]:
-        """See `Speak.speak`. Silence counts while sound is due, and none is while all text so far is spoken and more is waited for."""
+        """See `Speak.speak`. Silence counts while sound is due: not once all text so far is spoken and more is waited for."""
         watch = _Watch(self.read_s)
         with _titled("speak"):
             async with aclosing(self.speak.speak(watch.text(text), like)) as sounds:
