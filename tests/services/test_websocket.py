@@ -25,10 +25,22 @@ from websockets.http11 import Request, Response
 
 from pipit import __version__
 from pipit.core.options import Secret
-from pipit.services import Ended, Event, Failed, Ready, ReplyDone, ReplyStarted, ToolCall, UserText, assemblyai, websocket
+from pipit.services import (
+    Ended,
+    Event,
+    Failed,
+    Ready,
+    ReplyDone,
+    ReplyStarted,
+    ToolCall,
+    UserStopped,
+    UserText,
+    assemblyai,
+    websocket,
+)
 from pipit.services.assemblyai import AssemblyAI
 from pipit.services.assemblyai import Settings as AssemblyAISettings
-from pipit.services.openai_presets import Preset
+from pipit.services.openai_presets import PRESETS, Preset
 from pipit.services.openai_realtime import OpenAIRealtime, Settings, build
 from pipit.services.websocket import Deadlines, WebSocketSession
 
@@ -326,6 +338,19 @@ async def test_a_name_server_without_an_answer(monkeypatch: pytest.MonkeyPatch) 
     assert event == Failed("retryable", "speaker.invalid was not ready within 0.05 s: the name is being looked up")
 
 
+async def test_a_session_that_is_never_ready_for_a_codec_that_waits_to_be_greeted() -> None:
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send(json.dumps({"type": "session.created", "session": {"id": "s"}}))
+        await said(connection, "session.update")
+        await forever(connection)
+
+    deadlines = Deadlines(connect_s=0.5, read_s=60, close_s=0.4)
+    async with served(handler) as url:
+        session = WebSocketSession(OpenAIRealtime(Settings(url=url), PRESETS["qwen"]), deadlines)
+        words = "localhost was not ready within 0.5 s: the service took the connection but not the session"
+        assert await all_of(session) == [Failed("retryable", words)]
+
+
 async def test_a_session_that_is_never_ready() -> None:
     async def handler(connection: ServerConnection) -> None:
         await connection.send(json.dumps({"type": "session.created", "session": {"id": "sess_1"}}))
@@ -388,6 +413,23 @@ async def test_silence_while_nobody_waits_for_a_reply() -> None:
 
     async with served(handler) as url:
         assert (await all_of(session_to(url)))[-2:] == [ReplyDone("r"), Ended("")]
+
+
+async def test_silence_while_the_person_talks_over_a_reply() -> None:
+    async def handler(connection: ServerConnection) -> None:
+        await ready(connection)
+        await connection.send(json.dumps({"type": "response.created", "response": {"id": "r"}}))
+        await connection.send(json.dumps({"type": "input_audio_buffer.speech_started"}))
+        await said(connection, "response.cancel")
+        await asyncio.sleep(3 * SHORT.read_s)  # the silence itself
+        await connection.send(json.dumps({"type": "input_audio_buffer.speech_stopped"}))
+        await forever(connection)
+
+    async with served(handler) as url:
+        codec = OpenAIRealtime(Settings(url=url), PRESETS["yandex"])
+        events = await all_of(WebSocketSession(codec, SHORT))
+    assert UserStopped() in events
+    assert events[-1] == Failed("retryable", "localhost was silent for 0.2 s while a reply was due")
 
 
 async def test_any_message_shows_that_the_service_lives() -> None:
@@ -582,6 +624,41 @@ async def test_close_says_goodbye_and_lets_the_service_close() -> None:
                 await session.audio(b"\0\0")
     assert seen == [{"type": "session.end"}, 1000]
     assert events == [Ready("s_1", "s_1"), Ended("closed here")]
+
+
+async def test_a_session_that_was_asked_for_is_ended_even_before_it_is_ready() -> None:
+    seen: list[str] = []
+    asked = asyncio.Event()
+
+    async def handler(connection: ServerConnection) -> None:
+        async for message in connection:
+            seen.append(json.loads(message)["type"])
+            asked.set()
+
+    async with asyncio.timeout(GENEROUS_S), served(handler) as url:
+        session = WebSocketSession(AssemblyAI(AssemblyAISettings(url=url)), SHORT)
+        events = asyncio.create_task(all_of(session))
+        await asked.wait()
+        await session.close()
+        assert await events == [Ended("closed here")]
+    assert seen == ["session.update", "session.end"]
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["ended here", "dropped there"])
+async def test_a_session_that_was_ended_here_cannot_be_taken_up_again(ended: bool) -> None:
+    async def handler(connection: ServerConnection) -> None:
+        await connection.recv()
+        await connection.send(json.dumps({"type": "session.ready", "session_id": "s_1"}))
+        await connection.send(json.dumps({"type": "reply.started", "reply_id": "r"}))
+        if not ended:
+            connection.transport.abort()
+        await forever(connection)
+
+    async with served(handler) as url:
+        session = WebSocketSession(AssemblyAI(AssemblyAISettings(url=url)), SHORT)
+        assert session.capabilities.resume_s > 0
+        assert (await last_of(session)).kind == "retryable"  # type: ignore[attr-defined]
+        assert (session.capabilities.resume_s > 0) is not ended
 
 
 async def test_close_while_connecting() -> None:
@@ -779,6 +856,27 @@ async def test_a_session_is_opened_with_a_temporary_token() -> None:
     assert events == [Ready("s_1", "s_1"), Ended("")]
     assert seen == ["/v1/realtime?token=t%2F1", "none"]
     assert b"Authorization: Bearer " + KEY.encode() in asked[0]
+
+
+@pytest.mark.parametrize("where", ["upgrade", "error", "close"])
+async def test_a_temporary_token_is_never_written_anywhere(where: str) -> None:
+    token = "minted/0123456789"
+
+    def refuse(_: ServerConnection, request: Request) -> Response | None:
+        return Response(401, "No", Headers(), json.dumps({"message": request.path}).encode()) if where == "upgrade" else None
+
+    async def handler(connection: ServerConnection) -> None:
+        await connection.recv()
+        if where == "error":
+            await connection.send(json.dumps({"type": "session.error", "code": "unauthorized", "message": f"No {token} here."}))
+        await connection.close(1008, f"Not {token}.")
+
+    answer = f'HTTP/1.1 200 OK\r\n\r\n{{"token":"{token}"}}'.encode()
+    async with asyncio.timeout(GENEROUS_S), await mint(answer, []) as server, served(handler, process_request=refuse) as url:
+        (event,) = await all_of(tokens_from(server, url))
+    assert isinstance(event, Failed)
+    assert "…" in event.reason
+    assert "minted" not in event.reason
 
 
 @pytest.mark.parametrize(

@@ -46,9 +46,13 @@ from pipit.services import (
     failures,
 )
 from pipit.services.settings import ServiceSettings
+from pipit.services.wire import sentence
 
 MESSAGE_BYTES = 16 * 2**20
 """Largest message accepted. OpenAI's limit in the other direction is 15 MiB; real ones are below 100 kB."""
+
+SECRET_LENGTH = 8
+"""What is shorter is no secret, and to cut it out would spoil other words."""
 
 TOKEN_BYTES = 65536
 """Longest answer with a temporary token."""
@@ -123,6 +127,9 @@ class WebSocketSession:
         self._due: float | None = None
         self._verdict: Failed | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._talking = False
+        """The person talks: nothing is due."""
+        self._token = ""
         self._writing = asyncio.Lock()
 
     async def events(self) -> AsyncIterator[Event]:
@@ -140,7 +147,7 @@ class WebSocketSession:
                     if isinstance(event, Ended) or (isinstance(event, Failed) and event.kind != "benign"):
                         last = event
                         break
-                    yield event
+                    yield self._discreet(event)
         except (OSError, WebSocketException) as error:  # TimeoutError is an OSError
             last = self._why(error)
         finally:
@@ -148,7 +155,7 @@ class WebSocketSession:
             await self.close()
             if self._socket is not None:
                 self._socket.transport.abort()  # where `close` came between the upgrade and us
-        yield last
+        yield self._discreet(last)
 
     async def audio(self, pcm: bytes) -> None:
         """See `Session.audio`."""
@@ -158,6 +165,7 @@ class WebSocketSession:
     async def end_turn(self) -> None:
         """See `Codec.end_turn`."""
         if self._stage is _Stage.OPEN:
+            self._talking = False
             self._expect(reply=True)
             await self._write(self._codec.end_turn())
 
@@ -170,19 +178,19 @@ class WebSocketSession:
     async def tool_result(self, call: str, result: str, *, is_error: bool) -> None:
         """See `Codec.tool_result`."""
         if self._stage is _Stage.OPEN and (messages := self._codec.tool_result(call, result, is_error=is_error)):
-            self._expect(reply=True)
+            self._expect(reply=not self._talking)
             await self._write(messages)
 
     async def generate(self, instructions: str) -> None:
         """See `Codec.generate`."""
         if self._stage is _Stage.OPEN:
-            self._expect(reply=True)
+            self._expect(reply=not self._talking)
             await self._write(self._codec.generate(instructions))
 
     async def close(self) -> None:
         """See `Session.close`. May be called at any time, any number of times."""
         if self._closing is None:
-            ready, self._stage = self._stage is _Stage.OPEN, _Stage.OVER
+            ready, self._stage = self._stage in (_Stage.PREPARING, _Stage.OPEN), _Stage.OVER
             if self._patience is not None and self._socket is None:
                 self._patience.reschedule(asyncio.get_running_loop().time())  # `events` is still connecting
             self._closing = asyncio.create_task(self._shut(self._socket, polite=ready))
@@ -256,6 +264,7 @@ class WebSocketSession:
                 kind, f"{host} gave no temporary token (HTTP {answer.status}): check service.token_url and the key"
             )
             raise OSError
+        self._token = token
         return dataclasses.replace(request, url=request.url.replace("{token}", quote(token, safe="")), token=None)
 
     def _advance(self, stage: _Stage) -> None:
@@ -274,7 +283,8 @@ class WebSocketSession:
         for event in events:
             self._note(event)
         if messages := self._codec.to_send():
-            self._expect(reply=True)
+            if self._stage is _Stage.OPEN:  # before, `connect_s` goes on
+                self._expect(reply=not self._talking)
             await self._write(messages)
         return events
 
@@ -283,9 +293,15 @@ class WebSocketSession:
             case Ready():
                 self._advance(_Stage.OPEN)
                 self._expect(reply=False)
-            case UserStopped() | ReplyStarted():
+            case UserStarted():
+                self._talking = True
+                self._expect(reply=False)
+            case UserStopped():
+                self._talking = False
                 self._expect(reply=True)
-            case UserStarted() | ReplyDone():
+            case ReplyStarted():
+                self._expect(reply=True)
+            case ReplyDone():
                 self._expect(reply=False)
 
     def _expect(self, *, reply: bool) -> None:
@@ -319,6 +335,7 @@ class WebSocketSession:
                 if polite and (goodbye := self._codec.goodbye()):
                     for message in goodbye:
                         await socket.send(message)
+                    self.capabilities = dataclasses.replace(self.capabilities, resume_s=0.0)  # what was ended stays so
                     with contextlib.suppress(TimeoutError):  # let the service close first: it ends what it bills
                         async with asyncio.timeout(self._deadlines.close_s / 2):
                             await socket.wait_closed()
@@ -340,6 +357,16 @@ class WebSocketSession:
         parts = urlsplit(self._codec.request().url)
         return parts.port or (443 if parts.scheme == "wss" else 80)
 
+    @property
+    def _minted(self) -> tuple[str, ...]:
+        """What the codec does not know of and must not be repeated either."""
+        return (self._token, quote(self._token, safe="")) if len(self._token) >= SECRET_LENGTH else ()
+
+    def _discreet(self, event: Event) -> Event:
+        if isinstance(event, Failed | Ended) and any(secret in event.reason for secret in self._minted):
+            return dataclasses.replace(event, reason=sentence(event.reason, self._minted))
+        return event
+
     def _why(self, error: OSError | WebSocketException) -> Event:
         """Say why the session is over."""
         if self._verdict is not None:
@@ -348,7 +375,8 @@ class WebSocketSession:
             return Ended("closed here")
         if isinstance(error, TimeoutError) and error.errno is None:
             return self._too_late()
-        return failures.explain(error, self._host, self._port, _secrets(self._codec.request()), self._codec.closed)
+        secrets = *_secrets(self._codec.request()), *self._minted
+        return failures.explain(error, self._host, self._port, secrets, self._codec.closed)
 
     def _too_late(self) -> Failed:
         if self._stage is _Stage.OPEN:
@@ -370,4 +398,4 @@ def _secrets(request: Request) -> tuple[str, ...]:
     """Return what of a request must not be repeated, should the service do so."""
     in_headers = (word for value in request.headers.values() for word in value.split())
     in_url = (value for name, value in parse_qsl(urlsplit(request.url).query) if name != "model")
-    return tuple(word for word in (*in_headers, *in_url) if len(word) >= 8)
+    return tuple(word for word in (*in_headers, *in_url) if len(word) >= SECRET_LENGTH)
