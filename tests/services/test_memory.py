@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pipit.services import Line
-from pipit.services.memory import CHARACTERS, LINES, History, Sound
+from pipit.services.memory import CHARACTERS, KEPT, LINES, History, Sound
 
 
 def test_who_said_what() -> None:
@@ -54,3 +54,27 @@ def test_sound_is_kept_for_a_while_and_more_may_come_while_it_is_read() -> None:
             sound.append(b"ee")
     assert heard == [b"cc", b"dd", b"ee"]
     assert list(sound.since(sound.end)) == []
+
+
+def test_a_conversation_of_days_is_not_kept_whole() -> None:
+    history = History()
+    history.words("first", "one two three")
+    history.done("first")
+    for n in range(10 * KEPT):
+        history.user(f"line {n}")
+    assert len(history) == 10 * KEPT + 1
+    assert len(history._lines) <= 2 * KEPT
+    assert history.said()[-1] == Line(False, f"line {10 * KEPT - 1}")
+    assert history.said(before=len(history) - 1)[-1] == Line(False, f"line {10 * KEPT - 2}")
+    assert history.said(before=5) == (), "those are gone"
+    assert history.done("first", 0.5) == "", "and so is the reply"
+    history.words("last", "four five six")
+    history.done("last")
+    assert history.done("last", 0.5) == "four"
+    assert history.said()[-1] == Line(True, "four")
+
+
+def test_a_line_without_end_leaves_room_for_nothing_else_and_is_cut() -> None:
+    history = History()
+    history.user("x" * (3 * CHARACTERS))
+    assert [len(line.text) for line in history.said()] == [CHARACTERS]

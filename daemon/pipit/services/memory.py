@@ -10,6 +10,9 @@ from pipit.services import Line
 LINES, CHARACTERS = 40, 8000
 """How much of what was said is carried over: enough to know what the talk is about."""
 
+KEPT = 10 * LINES
+"""How many lines are kept at least, of a conversation that lasts for days: what is carried over, and what the present turn adds."""
+
 SOUND_S = 30.0
 """How much of the person's sound is kept for a session that has to hear it again."""
 
@@ -19,17 +22,25 @@ class History:
 
     def __init__(self) -> None:
         self._lines: list[Line] = []
+        self._dropped = 0
+        """How many lines came before those that are kept."""
         self._replies: dict[str, list[str]] = {}
         self._last: tuple[str, int] | None = None
         """The reply that was noted last, and its line."""
 
     def __len__(self) -> int:
-        return len(self._lines)
+        return self._dropped + len(self._lines)
+
+    def _note(self, line: Line) -> None:
+        self._lines.append(line)
+        if len(self._lines) > 2 * KEPT:
+            self._dropped += KEPT
+            del self._lines[:KEPT]
 
     def user(self, text: str) -> None:
         """Note what the person said."""
         if text.strip():
-            self._lines.append(Line(False, text.strip()))
+            self._note(Line(False, text.strip()[:CHARACTERS]))
 
     def words(self, reply: str, text: str) -> None:
         """Note the next words of a reply."""
@@ -47,13 +58,15 @@ class History:
             return self._shorten(self._last[1], heard)
         text = _part(text, heard)
         if text:
-            self._last = reply, len(self._lines)
-            self._lines.append(Line(True, text))
+            self._last = reply, len(self)
+            self._note(Line(True, text[:CHARACTERS]))
         return text
 
     def _shorten(self, index: int, heard: float) -> str:
-        text = _part(self._lines[index].text, heard)
-        self._lines[index] = Line(True, text)
+        if index < self._dropped:
+            return ""
+        text = _part(self._lines[index - self._dropped].text, heard)
+        self._lines[index - self._dropped] = Line(True, text)
         return text
 
     def said(self, before: int | None = None) -> tuple[Line, ...]:
@@ -64,7 +77,7 @@ class History:
         """
         kept: list[Line] = []
         room = CHARACTERS
-        for line in reversed(self._lines[:before]):
+        for line in reversed(self._lines[: None if before is None else max(0, before - self._dropped)]):
             if not line.text:
                 continue  # nothing of it was heard
             room -= len(line.text)
