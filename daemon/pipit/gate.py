@@ -42,6 +42,9 @@ _CHECKS_AT_FIRST = 3
 _LOUDER = 4.0
 """Power over that of the last seconds that is worth a check: 6 dB. Frames of steady noise vary by 1 dB."""
 
+_EVERY = 4
+"""Of so many samples one tells how loud it is."""
+
 _BACKGROUND_FRAMES = 64  # 5 s of the engine's 80 ms
 
 _PIECE_BYTES = 2 * FRAME
@@ -77,7 +80,7 @@ class Gated:
         self._vad = Vad(mode)
         self._missed = missed
         self._pieces = Frames(FRAME)
-        self._frame_bytes = 2 * engine.frame
+        self._frame_pieces = engine.frame // FRAME
         self._hold_frames, self._check_frames = (round(ms * RATE_HZ / 1000 / engine.frame) for ms in (HOLD_MS, CHECK_MS))
         self._kept: deque[bytes] = deque(maxlen=-(-engine.look_back // engine.frame))
         self._due: deque[tuple[bytes, bool]] = deque()
@@ -116,10 +119,11 @@ class Gated:
         if self._vad.is_speech(piece):
             self._checking = False
             self._stay_open(self._hold_frames)
-        self._frame += piece
-        if len(self._frame) == self._frame_bytes:
-            self._keep(bytes(self._frame))
-            self._frame.clear()
+        frame = self._frame
+        frame.append(piece)
+        if len(frame) == self._frame_pieces:
+            self._keep(b"".join(frame))
+            frame.clear()
         return self._compute(interrupting) if self._due else None
 
     def near_miss(self) -> Wake | None:
@@ -144,7 +148,7 @@ class Gated:
         self._engine.close()
 
     def _close(self) -> None:
-        self._frame = bytearray()
+        self._frame: list[bytes] = []
         self._left = 0
         self._asleep_frames = 0
         self._checking = False
@@ -200,8 +204,8 @@ class Doubt:
 
     def feed(self, frame: bytes) -> bool:
         """Take the next frame without voice; return whether a check should begin with it."""
-        samples = np.frombuffer(frame, np.int16).astype(np.float32)
-        power = float(samples @ samples)
+        samples = np.frombuffer(frame, np.int16)[::_EVERY].astype(np.float32)
+        power = float(samples.dot(samples))
         louder = power > _LOUDER * self._background > 0
         self._background += (power - self._background) / (_BACKGROUND_FRAMES if self._background else 1)
         self._saved += 1

@@ -20,6 +20,7 @@ FRAME_MS = 20
 FRAME = RATE_HZ * FRAME_MS // 1000
 """Samples in a frame. The detector also takes 10 and 30 ms; 20 ms divides Pipit's blocks and the wake word's 80 ms."""
 
+_FRAME_BYTES = 2 * FRAME
 
 _EDGE = bytes(2 * RATE_HZ * 5 // 1000)
 """5 ms of digital silence. A microphone's own noise is never that."""
@@ -46,6 +47,7 @@ class Vad:
             raise ValueError(f"voice detector mode {mode}: must be 0 to 3")
         self._mode = mode
         self._module = _load()
+        self._process = self._module.process
         self.reset()
 
     def is_speech(self, frame: NDArray[np.int16] | ReadableBuffer) -> bool:
@@ -56,12 +58,13 @@ class Vad:
         """
         # numpy declares its buffer protocol only from Python 3.12 on
         samples = frame if isinstance(frame, bytes) else memoryview(cast("ReadableBuffer", frame)).tobytes()
-        size = len(samples)
-        if size != 2 * FRAME:
-            raise ValueError(f"a frame of {size} bytes: the voice detector takes {FRAME} samples of int16 ({2 * FRAME} bytes)")
+        if len(samples) != _FRAME_BYTES:
+            raise ValueError(
+                f"a frame of {len(samples)} bytes: the voice detector takes {FRAME} samples of int16 ({_FRAME_BYTES} bytes)"
+            )
         if samples.startswith(_EDGE) or samples.endswith(_EDGE):
             return False
-        return bool(self._module.process(self._state, RATE_HZ, samples, FRAME))
+        return bool(self._process(self._state, RATE_HZ, samples, FRAME))
 
     def reset(self) -> None:
         """Forget the background, as at the start."""
