@@ -291,6 +291,10 @@ def test_faults_are_named_on_the_command_line() -> None:
         ("refuse-upgrade=101", "misbehaviour refuse_upgrade: 101 is no HTTP status"),
         ("close-at-ready=1006", "misbehaviour close_at_ready: 1006 is no WebSocket close code"),
         ("close-mid-reply=5000", "misbehaviour close_mid_reply: 5000 is no WebSocket close code"),
+        ("close-mid-turn=5000", "misbehaviour close_mid_turn: 5000 is no WebSocket close code"),
+        ("omit", "misbehaviour omit: needs a value: NAME=WORD"),
+        ("omit=Reply done", "misbehaviour omit: 'Reply done' is no name, such as session.updated"),
+        ("error-code=503", "misbehaviour error_code: '503' is no name, such as at_capacity"),
         ("stage=eat", "misbehaviour stage: 'eat' is none of hear, think, speak"),
         ("stage", "misbehaviour stage: None is none of hear, think, speak"),
         ("connect-delay-s=inf", "misbehaviour connect_delay_s: inf is out of range"),
@@ -311,5 +315,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Misbehaviour)])
 def test_every_fault_can_be_named(field: str) -> None:
     kind = str(Misbehaviour.__dataclass_fields__[field].type)
-    value = {"refuse_upgrade": 503, "close_at_ready": 1011, "close_mid_reply": 4000, "stage": "hear"}.get(field, 1)
+    codes = {"refuse_upgrade": 503, "close_at_ready": 1011, "close_mid_turn": 1012, "close_mid_reply": 4000}
+    words = {"stage": "hear", "omit": "session.updated,reply.done", "error_code": "at_capacity"}
+    value = {**codes, **words}.get(field, 1)
     assert getattr(Misbehaviour.parse([field if kind == "bool" else f"{field}={value}"]), field) == value

@@ -167,7 +167,7 @@ def test_items_keep_their_order() -> None:
     assert words_of(conversation.get("d")) == "d"
 
 
-@pytest.mark.parametrize("method", ["get", "delete", "before"])
+@pytest.mark.parametrize("method", ["get", "delete"])
 def test_an_unknown_item_is_refused(method: str) -> None:
     with pytest.raises(Refused, match="'x' was not found"):
         getattr(Conversation(), method)("x")
@@ -236,3 +236,12 @@ def test_only_spoken_items_are_truncated_and_only_as_far_as_they_go() -> None:
         assert refused.value.code == code
     conversation.truncate("agent", 500)
     assert conversation.get("agent")["content"] == [{"type": "output_audio", "transcript": "One"}]
+
+
+def test_an_item_that_was_deleted_while_it_was_made_follows_nothing() -> None:
+    conversation = Conversation()
+    conversation.add({"id": "a"})
+    conversation.add({"id": "b"})
+    assert conversation.before("b") == "a"
+    conversation.delete("b")
+    assert conversation.before("b") is None

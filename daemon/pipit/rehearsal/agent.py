@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipit.offline import espeak
 from pipit.offline.ear import Utterance
 from pipit.offline.recogniser import Recogniser
-from pipit.rehearsal import skills, voice
+from pipit.rehearsal import skills, tools, voice
 
 Say = Callable[[str], None]
 
@@ -60,7 +60,9 @@ class Conduct:
     rates_hz: tuple[int, ...] = (24000,)
     """Sample rates that a client may choose, the first by default. The real OpenAI takes 24000 only; others take more."""
     session_limit_s: float = 3600.0
-    """OpenAI: a session is ended after this time."""
+    """OpenAI, AssemblyAI: a session is ended after this time."""
+    filler: str = "One moment."
+    """OpenAI, AssemblyAI: what the agent says before it calls a tool; empty: nothing."""
     burst: float = 4.0
     """OpenAI: how much faster than real time a reply is sent."""
     lead_silence_s: float = 0.3
@@ -96,6 +98,13 @@ class Agent:
         """Return what is said in a recording, shape (n,) at 16 kHz; empty if nothing was intelligible."""
         heard = await asyncio.get_running_loop().run_in_executor(self._worker, self._recogniser.hear, samples)
         return heard.text
+
+    def decide(self, request: str, turn: int, declared: Sequence[Mapping[str, Any]], filler: str) -> skills.Reply:
+        """Answer a request, or call one of the tools that were declared: where the agent itself has no skill for it."""
+        call = None if skills.knows(request) else tools.wanted(request, declared)
+        if call is None:
+            return self.answer(request, turn)
+        return skills.Reply("tool", (filler,) if filler else (), call)
 
     def answer(self, request: str, turn: int) -> skills.Reply:
         """Answer a request; `turn` chooses among the wordings."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
+import dataclasses
 import itertools
 import json
 from collections import deque
@@ -16,16 +15,29 @@ from typing import Any
 import numpy as np
 
 from pipit.offline.ear import BLIP_MS, Ear, Started, Stopped, Utterance
-from pipit.rehearsal import skills
+from pipit.rehearsal import skills, tools
 from pipit.rehearsal.agent import Agent, Conduct, Left, Say, chunk_bytes, sound
-from pipit.rehearsal.assemblyai_session import CODES, client_events, defaults, interruption_delay_s, turn_detection, updated
+from pipit.rehearsal.assemblyai_session import (
+    CODES,
+    client_events,
+    closes,
+    defaults,
+    format_of,
+    interruption_delay_s,
+    is_held,
+    tool_timeout_s,
+    turn_detection,
+    updated,
+)
+from pipit.rehearsal.formats import Format
 from pipit.rehearsal.shapes import Refused
 from pipit.rehearsal.wire import Wire
 
 _FRAME_S = 0.01
+_COMPANDED_FRAME_S = 0.0375
+"""As recorded: 480 bytes of PCM at 24 kHz, 300 of mu-law."""
 _RATE_ALLOWANCE_S = 3.0
 """Sound that may be ahead of real time before the rate limit counts."""
-_SESSION_S = 3600
 
 
 @dataclass(frozen=True)
@@ -49,12 +61,27 @@ class _Reply:
     sent_s: float = 0.0
     frame: bytes = b""
     """The latest piece of sound."""
+    status: str = "completed"
     started: bool = False
-    interrupted: bool = False
     task: asyncio.Task[None] | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        return self.status in ("interrupted", "cancelled")
 
     def text(self, until_s: float = float("inf")) -> str:
         return " ".join(word for word, end_s in self.words if end_s <= until_s)
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A reply that waits for its turn."""
+
+    said: skills.Reply
+    id: str
+    """Empty: it has none yet."""
+    because_of: str
+    """The reply that called the tool whose result it tells; empty: none did."""
 
 
 class AssemblyAI:
@@ -80,11 +107,14 @@ class AssemblyAI:
         self._wall = wall
         self._say = say
         self._ids = itertools.count(1)
-        self._shape = client_events(conduct.rates_hz)
+        self._shape = client_events(conduct.rates_hz, reply_cancel=wire.faults.reply_cancel)
         self._config = defaults(conduct.rates_hz[0])
         self._ear: Ear | None = None
         self._reply: _Reply | None = None
-        self._queue: deque[skills.Reply] = deque()
+        self._queue: deque[_Planned] = deque()
+        self._called: dict[str, str] = {}
+        """Tools that have not answered -> the reply that called them."""
+        self._format = format_of(self._config, "input")
         self._replies = 0
         self._ready_at = 0.0
         self._received_s = 0.0
@@ -98,6 +128,7 @@ class AssemblyAI:
             await self._wire.close(1008, "unauthorized")
             return
         self._opened_at = asyncio.get_running_loop().time()
+        self._wire.on_error = self._break_down
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 async for message in messages:
@@ -139,12 +170,15 @@ class AssemblyAI:
 
     async def _begin(self, session_id: str) -> None:
         self._session_id = session_id
-        self._ear = Ear(self._config["input"]["format"]["sample_rate"], turn_detection(self._config))
+        self._format = format_of(self._config, "input")
+        self._ear = Ear(self._format.rate_hz, turn_detection(self._config))
         self._ready_at = asyncio.get_running_loop().time()
+        limit_s = self._conduct.session_limit_s if self._wire.faults.expire_s is None else self._wire.faults.expire_s
+        self._tasks.create_task(self._expire(limit_s))
         await self._send(
             "session.ready",
             session_id=session_id,
-            expires_at=self._wall() + _SESSION_S,
+            expires_at=self._wall() + limit_s,
             resume_token=self._id("rt"),
             config=self._config,
         )
@@ -171,13 +205,10 @@ class AssemblyAI:
     async def _on_input_audio(self, event: Mapping[str, Any]) -> None:
         if self._ear is None:
             return  # dropped without a word, like the real service
-        try:
-            pcm = base64.b64decode(event["audio"], validate=True)
-        except binascii.Error as error:
-            raise Refused("value", "audio", f"audio is not base64: {error}", "invalid_audio") from error
-        if len(pcm) % 2:
-            raise Refused("value", "audio", f"{len(pcm)} bytes are no whole number of PCM16 samples", "invalid_audio")
-        if self._too_fast(len(pcm) / 2 / self._ear.rate_hz):
+        pcm = self._format.decode(event["audio"])
+        if pcm is None:
+            raise Refused("value", "audio", "audio is no base64 of a whole number of samples", "invalid_audio")
+        if self._too_fast(self._format.seconds(pcm)):
             return await self._complain()
         self._wire.received(pcm)
         for change in self._ear.feed(np.frombuffer(pcm, "<i2")):
@@ -190,7 +221,12 @@ class AssemblyAI:
         return None
 
     async def _on_tool_result(self, event: Mapping[str, Any]) -> None:
-        self._say(f"tool result for {event['call_id']}: {event['result']}")
+        await self._answered(event["call_id"], event["result"], is_error=event.get("is_error", False))
+
+    async def _on_reply_cancel(self, event: Mapping[str, Any]) -> None:
+        if self._reply is None or self._reply.id != event["reply_id"]:
+            raise Refused("value", "reply_id", f"no reply {event['reply_id']!r} is being made")
+        await self._interrupt("cancelled")
 
     async def _on_conversation_message(self, event: Mapping[str, Any]) -> None:
         self._say(f"{event['role']} message: {event['content']}")
@@ -205,6 +241,7 @@ class AssemblyAI:
     # -- turns ---------------------------------------------------------------------------------------------------------------------
 
     async def _speech_started(self) -> None:
+        await self._wire.turn_begins()
         await self._send("input.speech.started")
         if self._interruptible:
             delay_s = interruption_delay_s(self._config)
@@ -245,13 +282,16 @@ class AssemblyAI:
 
     def _answer(self, request: str) -> skills.Reply:
         self._replies += 1
-        return self._agent.answer(request, self._replies - 1)
+        reply = self._agent.decide(request, self._replies - 1, self._config["tools"], self._conduct.filler)
+        if reply.call is not None and is_held(self._config, reply.call.name):
+            return dataclasses.replace(reply, sentences=())
+        return reply
 
-    async def _begin_reply(self, reply: skills.Reply) -> None:
+    async def _begin_reply(self, reply: skills.Reply, reply_id: str = "", because_of: str = "") -> None:
         if self._reply is not None:
-            self._queue.append(reply)
+            self._queue.append(_Planned(reply, reply_id, because_of))
             return
-        self._reply = _Reply(self._id("r"), self._id("a"), is_greeting=reply.skill == "greeting")
+        self._reply = _Reply(reply_id or self._id("r"), self._id("a"), is_greeting=reply.skill == "greeting")
         self._reply.task = self._tasks.create_task(self._make(self._reply, reply))
         await asyncio.sleep(0)  # a task that is cancelled before it has begun could not say so
 
@@ -262,27 +302,33 @@ class AssemblyAI:
             await asyncio.sleep(self._conduct.think_s)
             reply.started = True
             await self._send("reply.started", reply_id=reply.id, item_id=reply.item_id)
-            await self._speak(reply, said)
+            if self._wire.faults.failed_reply:
+                await self._fail(reply)
+            else:
+                await self._speak(reply, said)
+                if said.call is not None:
+                    await self._call(reply, said.call)
         except asyncio.CancelledError:
             if not reply.interrupted:
                 raise  # the session ends
         await self._finish(reply)
 
     async def _speak(self, reply: _Reply, said: skills.Reply) -> None:
-        output = self._config["output"]
-        rate_hz = output["format"]["sample_rate"]
-        sizes = chunk_bytes(_FRAME_S, rate_hz, odd=self._wire.faults.odd_bytes)
+        output, written = self._config["output"], format_of(self._config, "output")
+        rate_hz, companded = written.rate_hz, written.law != "pcm"
+        frame_s = _COMPANDED_FRAME_S if companded else _FRAME_S
+        sizes = chunk_bytes(frame_s, rate_hz, odd=self._wire.faults.odd_bytes and not companded)
         self._wire.reply_begins()
         began = asyncio.get_running_loop().time()
-        for _ in range(round(self._conduct.lead_silence_s / _FRAME_S)):
-            await self._send_frame(reply, bytes(2 * round(_FRAME_S * rate_hz)), rate_hz, began)
+        for _ in range(round(self._conduct.lead_silence_s / frame_s) if said.sentences else 0):
+            await self._send_frame(reply, bytes(2 * round(frame_s * rate_hz)), written, began)
         for sentence in said.sentences:
             # The words' times are told before their sound, so the sound must be there first; that takes some 20 ms a sentence.
             async with aclosing(sound(sentence, sizes, rate_hz, output["voice"], volume=output["volume"])) as pieces:
                 frames = [frame async for frame in pieces]
             await self._send_words(reply, sentence, sum(map(len, frames)) / 2 / rate_hz)
             for frame in frames:
-                await self._send_frame(reply, frame, rate_hz, began)
+                await self._send_frame(reply, frame, written, began)
 
     async def _send_words(self, reply: _Reply, sentence: str, length_s: float) -> None:
         """Tell the words of a sentence that begins now; the length of a word is taken to be that of its letters."""
@@ -302,19 +348,25 @@ class AssemblyAI:
             )
             begin_s = end_s
 
-    async def _send_frame(self, reply: _Reply, frame: bytes, rate_hz: int, began: float) -> None:
+    async def _send_frame(self, reply: _Reply, frame: bytes, written: Format, began: float) -> None:
         if not self._wire.faults.flood:
             await asyncio.sleep(began + reply.sent_s - asyncio.get_running_loop().time())
         reply.frame = frame
-        seconds = len(frame) / 2 / rate_hz
+        seconds = written.seconds(frame)
         reply.sent_s += seconds
-        await self._wire.send_sound(self._event("reply.audio", reply_id=reply.id, data=base64.b64encode(frame).decode()), seconds)
+        await self._wire.send_sound(self._event("reply.audio", reply_id=reply.id, data=written.encode(frame)), seconds)
 
-    async def _interrupt(self) -> None:
+    async def _fail(self, reply: _Reply) -> None:
+        reply.status = "failed"
+        code = self._wire.faults.code
+        fields = {"code": code, "message": f"the reply failed: {code}", "retryable": True}
+        await self._send("reply.error", reply_id=reply.id, **fields)
+
+    async def _interrupt(self, status: str = "interrupted") -> None:
         reply = self._reply
         if reply is None or reply.task is None or reply.interrupted:
             return
-        reply.interrupted = True
+        reply.status = status
         reply.task.cancel()
         await asyncio.wait([reply.task])
 
@@ -328,13 +380,43 @@ class AssemblyAI:
                 text=reply.text(reply.sent_s) if reply.interrupted else reply.text(),
                 interrupted=reply.interrupted,
             )
-            await self._send("reply.done", reply_id=reply.id, status="interrupted" if reply.interrupted else "completed")
+            await self._send("reply.done", reply_id=reply.id, status=reply.status)
+        if reply.interrupted:
+            # Nobody waits any more for what this reply's tools answer.
+            self._called = {call: caller for call, caller in self._called.items() if caller != reply.id}
+            self._queue = deque(planned for planned in self._queue if planned.because_of != reply.id)
         if reply.interrupted and reply.frame:
-            late = base64.b64encode(reply.frame).decode()
+            late = format_of(self._config, "output").encode(reply.frame)
             for _ in range(self._wire.faults.late_chunks):
                 await self._send("reply.audio", reply_id=reply.id, data=late)
         if self._queue:
-            await self._begin_reply(self._queue.popleft())
+            planned = self._queue.popleft()
+            await self._begin_reply(planned.said, planned.id, planned.because_of)
+
+    # -- tools ---------------------------------------------------------------------------------------------------------------------
+
+    async def _call(self, reply: _Reply, call: skills.Call) -> None:
+        faults, call_id = self._wire.faults, self._id("call")
+        given: Any = dict(call.arguments)
+        if faults.bad_arguments:
+            given = json.dumps(given)[:-1]
+        elif faults.text_arguments:
+            given = json.dumps(given)
+        name = "no_such_tool" if faults.unknown_tool else call.name
+        self._called[call_id] = reply.id
+        self._say(f"calls {name} with {given}")
+        await self._send("tool.call", call_id=call_id, name=name, arguments=given)
+        self._tasks.create_task(self._give_up(call_id, tool_timeout_s(self._config, call.name)))
+
+    async def _answered(self, call_id: str, result: str, *, is_error: bool) -> None:
+        self._say(f"tool result for {call_id}: {result}")
+        caller = self._called.pop(call_id, None)
+        if caller is not None:
+            await self._begin_reply(tools.told([(result, is_error)]), f"fc-{call_id}", caller)
+
+    async def _give_up(self, call_id: str, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        await self._answered(call_id, "the tool has not answered", is_error=True)
 
     # -- events --------------------------------------------------------------------------------------------------------------------
 
@@ -356,7 +438,21 @@ class AssemblyAI:
         code = refusal.code or CODES[refusal.problem]
         self._say(f"error {code}: {refusal.message}")
         param = {"param": refusal.path.removeprefix("session.")} if refusal.path else {}
-        await self._send("session.error", code=code, message=refusal.message, **param)
+        older = self._wire.faults.older_errors
+        kind, code = ("error", code.upper()) if older else ("session.error", code)
+        await self._send(kind, code=code, message=refusal.message, **param)
+
+    async def _break_down(self) -> None:
+        code = self._wire.faults.code
+        await self._error(Refused("value", "", f"the session has failed: {code}", code))
+        if (close := closes(code)) is not None:
+            await self._wire.close(close, code)
+
+    async def _expire(self, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        self._session_id = ""  # nothing to resume
+        await self._error(Refused("value", "", f"the session has lasted {after_s:g} s, which is the longest", "session_expired"))
+        await self._wire.close(1008, "session_expired")
 
     async def _send(self, kind: str, **fields: Any) -> None:
         await self._wire.send(self._event(kind, **fields))

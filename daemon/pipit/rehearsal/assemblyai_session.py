@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipit.offline.ear import TurnDetection
+from pipit.rehearsal.formats import COMPANDED, COMPANDED_HZ, Format
 from pipit.rehearsal.shapes import Refused, Shape, anything, array, by, flag, number, one_of, record, text
 
 VOICES = (
@@ -20,6 +21,8 @@ VOICES = (
 
 CODES = {"unknown": "invalid_format", "missing": "invalid_format", "type": "invalid_format", "value": "invalid_value"}
 """Kind of refusal -> error code."""
+
+_STAYS_OPEN = ("agent_timeout", "audio_rate_violation", "invalid_audio", "invalid_format", "invalid_value", "immutable_field")
 
 _IMMUTABLE = ("greeting", "input.type", "input.format", "output.type", "output.voice", "output.format", "agent_id")
 """What only the first update may set."""
@@ -62,7 +65,9 @@ def _text_up_to(longest: int, shortest: int = 0) -> Shape:
 
 
 def _format(rates_hz: Sequence[int]) -> Shape:
-    return record({"encoding": one_of("audio/pcm"), "sample_rate": one_of(*rates_hz)}, required=["encoding"])
+    companded = record({"encoding": text, "sample_rate": one_of(COMPANDED_HZ)})
+    pcm = record({"encoding": text, "sample_rate": one_of(*rates_hz)})
+    return by("encoding", {"audio/pcm": pcm, **dict.fromkeys(COMPANDED, companded)})
 
 
 def _session(rates_hz: Sequence[int]) -> Shape:
@@ -93,11 +98,18 @@ def _session(rates_hz: Sequence[int]) -> Shape:
     )
 
 
-def client_events(rates_hz: Sequence[int]) -> Shape:
-    """Return the shape of everything that a client may send, for a service that takes sound at these rates."""
+def client_events(rates_hz: Sequence[int], *, reply_cancel: bool = False) -> Shape:
+    """Return the shape of everything that a client may send.
+
+    Args:
+        rates_hz: the rates at which the service takes PCM.
+        reply_cancel: it takes `reply.cancel`, which only the schema knows and not the documentation.
+    """
+    undocumented = {"reply.cancel": record({"type": text, "reply_id": text}, required=["reply_id"])} if reply_cancel else {}
     return by(
         "type",
         {
+            **undocumented,
             "session.update": record({"type": text, "session": _session(rates_hz)}, required=["session"]),
             "session.resume": record({"type": text, "session_id": text}, required=["session_id"]),
             "session.end": record({"type": text}),
@@ -152,7 +164,20 @@ def updated(config: Mapping[str, Any], patch: Mapping[str, Any], *, first: bool)
             parent, _, name = path.rpartition(".")
             if name in (patch.get(parent, {}) if parent else patch):
                 raise Refused("value", path, f"{path} cannot change after the first session.update", "immutable_field")
-    return _merge(config, patch)
+    result = _merge(config, patch)
+    for direction in ("input", "output"):
+        given = patch.get(direction, {}).get("format")
+        if given is not None:
+            # What the client leaves out is the encoding's own, not that of the settings before.
+            own_hz = COMPANDED_HZ if given["encoding"] in COMPANDED else config[direction]["format"]["sample_rate"]
+            result[direction]["format"] = {"sample_rate": own_hz, **given}
+    return result
+
+
+def format_of(config: Mapping[str, Any], direction: str) -> Format:
+    """Return how sound travels: "input" is what the client sends."""
+    chosen = config[direction]["format"]
+    return Format.of(chosen["encoding"], chosen["sample_rate"])
 
 
 def _merge(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,3 +199,18 @@ def interruption_delay_s(config: Mapping[str, Any]) -> float:
     settings = config["input"]["turn_detection"]
     default_ms = 0 if config["input"]["transcription_mode"] == "min_latency" else 500
     return float(settings.get("interruption_delay", default_ms)) / 1000
+
+
+def tool_timeout_s(config: Mapping[str, Any], name: str) -> float:
+    """Return how long the service waits for the result of a tool."""
+    return next((float(tool.get("timeout_seconds", 120)) for tool in config["tools"] if tool["name"] == name), 120.0)
+
+
+def is_held(config: Mapping[str, Any], name: str) -> bool:
+    """Say whether the agent is silent until a tool has answered."""
+    return any(tool["name"] == name and tool.get("execution_mode") == "hold" for tool in config["tools"])
+
+
+def closes(code: str) -> int | None:
+    """Return with which code the service closes the socket after an error in the middle of a session; None: it does not."""
+    return None if code in _STAYS_OPEN else 1011 if code == "internal_error" else 1008

@@ -24,6 +24,7 @@ class Dialect:
     session_limit_s: float | None = None
     holds_turns = False
     """A turn whose answer the client wants to ask for itself is closed by the client as well."""
+    answers_pings = True
     header = "authorization"
     value = "Bearer {key}"
 
@@ -130,6 +131,7 @@ class Yandex(Dialect):
     rates_hz = (24000, 8000, 16000, 44100)
     session_limit_s = 300.0
     holds_turns = True
+    answers_pings = False
     value = "Api-Key {key}"
     voices = ("marina", "dasha", "masha", "kirill", "alena", "filipp", "ermil", "jane", "omazh", "zahar", "alexander", "lera")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import http
+import re
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -50,11 +51,28 @@ class Misbehaviour:
     cut_mid_reply: bool = False
     """Half a second into a reply the TCP connection is closed in good order, but not the WebSocket or the HTTP answer."""
     error_mid_reply: bool = False
-    """Half a second into a reply the service says that it has failed: Fish Audio, chat/completions."""
+    """Half a second into a reply the service says that it has failed, and closes if it does so after that error. Chat/completions:
+    its stream ends."""
+    error_at_ready: bool = False
+    """The service reports an error instead of becoming ready, and closes if it does so after that error: voice agents."""
+    error_code: str | None = None
+    """Which error: at_capacity, rate_limit_exceeded, insufficient_quota …; by default server_error: voice agents."""
+    failed_reply: bool = False
+    """Instead of being spoken each reply fails, with `error_code`: voice agents."""
+    incomplete_reply: bool = False
+    """Half a second into a reply it is over, because it has become too long: OpenAI."""
     close_at_ready: int | None = None
     """The service closes with this code instead of becoming ready."""
     close_mid_reply: int | None = None
     """Half a second into a reply the service closes with this code."""
+    close_mid_turn: int | None = None
+    """When the person begins to speak the service closes with this code: voice agents."""
+    drop_mid_turn: bool = False
+    """When the person begins to speak the TCP connection is reset: voice agents."""
+    stall_mid_turn: bool = False
+    """When the person begins to speak the service falls silent for ever: voice agents."""
+    expire_s: float | None = None
+    """The session ends after so many seconds, as sessions do that have become too old: voice agents."""
     rubbish_text: bool = False
     """Text messages that are no JSON are strewn in; whole HTTP answers are none."""
     rubbish_binary: bool = False
@@ -66,6 +84,14 @@ class Misbehaviour:
     """Events of unknown types are strewn in."""
     duplicate_events: bool = False
     """Every event is sent twice."""
+    out_of_order: bool = False
+    """Every third event is overtaken by the next, if there is one soon."""
+    omit: str | None = None
+    """Events of this type are never sent, or of these: session.updated,transcript.agent."""
+    event_delay_s: float = 0.0
+    """Every event is sent so much later than the one before it, at least."""
+    ignore_pings: bool = False
+    """WebSocket pings stay without an answer. Yandex never answers any."""
     flood: bool = False
     """A whole reply is sent as fast as it can be made, whatever the protocol says of pace."""
     huge_message_mb: int | None = None
@@ -74,6 +100,18 @@ class Misbehaviour:
     """Each piece of a reply's sound holds an odd number of bytes: samples are cut in two."""
     late_chunks: int = 0
     """After a reply was cancelled, so many more pieces of its sound follow."""
+    bad_arguments: bool = False
+    """The arguments of the tools that the agent calls are broken JSON: OpenAI, AssemblyAI."""
+    text_arguments: bool = False
+    """The arguments of tools come as a text instead of an object: AssemblyAI."""
+    unknown_tool: bool = False
+    """The agent calls a tool that nobody declared: OpenAI, AssemblyAI."""
+    transcription_fails: bool = False
+    """What the person said cannot be written down: OpenAI."""
+    older_errors: bool = False
+    """Errors are called `error` and their codes are in capitals, as they were once: AssemblyAI."""
+    reply_cancel: bool = False
+    """`reply.cancel` is taken, which the public documentation does not know: AssemblyAI."""
     stage: Stage | None = None
     """Only this stage of a cascade suffers: hear, think or speak."""
     spared: int = 0
@@ -85,12 +123,26 @@ class Misbehaviour:
             http.HTTPStatus.SWITCHING_PROTOCOLS
         }:
             problems.append(f"misbehaviour refuse_upgrade: {self.refuse_upgrade} is no HTTP status that refuses, such as 503")
-        for name in ("close_at_ready", "close_mid_reply"):
+        for name in ("close_at_ready", "close_mid_turn", "close_mid_reply"):
             code = getattr(self, name)
             if code is not None and not (code in _CLOSE_CODES or 3000 <= code <= 4999):
                 problems.append(f"misbehaviour {name}: {code} is no WebSocket close code, such as 1011 (RFC 6455, section 7.4)")
+        for name, example in (("error_code", "at_capacity"), ("omit", "session.updated,transcript.agent")):
+            given = getattr(self, name)
+            if given is not None and not re.fullmatch(r"[a-z_.,]+", given):
+                problems.append(f"misbehaviour {name}: {given!r} is no name, such as {example}")
         if problems:
             raise ConfigError(*problems)
+
+    @property
+    def code(self) -> str:
+        """Which error is reported."""
+        return self.error_code or "server_error"
+
+    @property
+    def omitted(self) -> Collection[str]:
+        """Which types of events are never sent."""
+        return self.omit.split(",") if self.omit else ()
 
     def of(self, stage: Stage | None) -> Misbehaviour:
         """Return what an endpoint shows that is this stage of a cascade, or none."""
@@ -136,6 +188,10 @@ def _value(kind: Any, text: str | None) -> Any:
             raise ValueError(f"takes no value, not {text!r}")
         return True
     number = typing.get_args(kind)[0] if isinstance(kind, types.UnionType) else kind
+    if number is str:
+        if not text:
+            raise ValueError("needs a value: NAME=WORD")
+        return text
     if text is None:
         raise ValueError("needs a value: NAME=NUMBER")
     try:

@@ -85,9 +85,10 @@ class Conversation:
         raise Refused("value", path, f"Item with id '{item_id}' was not found in the conversation.", code)
 
     def before(self, item_id: str) -> str | None:
-        """Return the item before an item, if any."""
-        place = self._items.index(self.get(item_id))
-        return self._items[place - 1]["id"] if place else None
+        """Return the item before an item, if any; None as well if the client has deleted the item."""
+        ids = [item["id"] for item in self._items]
+        place = ids.index(item_id) if item_id in ids else 0
+        return ids[place - 1] if place else None
 
     def delete(self, item_id: str) -> None:
         """Forget an item."""

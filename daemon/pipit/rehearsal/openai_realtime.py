@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import dataclasses
 import itertools
 import json
@@ -18,11 +16,12 @@ import numpy as np
 
 from pipit.core.pcm import HEARING_RATE_HZ, Resampler
 from pipit.offline.ear import BLIP_MS, Ear, Started, Stopped, Utterance
-from pipit.rehearsal import skills
+from pipit.rehearsal import skills, tools
 from pipit.rehearsal.agent import Agent, Conduct, Left, Say, chunk_bytes, sound
 from pipit.rehearsal.dialects import Dialect
+from pipit.rehearsal.misbehaviour import MID_REPLY_S
 from pipit.rehearsal.openai_conversation import Conversation, words_of
-from pipit.rehearsal.openai_session import CODES, client_events, defaults, turn_detection, updated
+from pipit.rehearsal.openai_session import CODES, client_events, defaults, format_of, turn_detection, updated
 from pipit.rehearsal.shapes import Refused
 from pipit.rehearsal.wire import Wire
 
@@ -32,6 +31,13 @@ _CHUNK_S = 0.1
 _UNPACED_S = 1.0
 """So much of a reply is sent at once; only then the pace begins."""
 _AUDIO_TOKENS_PER_S = {"in": 10, "out": 20}
+_ARGUMENT_CHARACTERS = 8
+"""Of a tool's arguments, in one piece."""
+_ERROR_TYPES = {
+    "insufficient_quota": "insufficient_quota",
+    "rate_limit_exceeded": "rate_limit_error",
+    "server_error": "server_error",
+}
 
 
 @dataclass(eq=False)
@@ -42,7 +48,9 @@ class _Response:
     params: Mapping[str, Any]
     """The settings for it: the session's, with those of `response.create` over them."""
     in_conversation: bool
+    output: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     item: dict[str, Any] | None = None
+    """The message among `output`, while it is being made."""
     text: str = ""
     """What it has said so far."""
     sent_s: float = 0.0
@@ -51,6 +59,9 @@ class _Response:
     task: asyncio.Task[None] | None = None
     cancelled: str | None = None
     """Why it is cancelled."""
+    too_long: bool = False
+    sounding: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Where the latest piece of sound belongs."""
 
     @property
     def spoken_aloud(self) -> bool:
@@ -60,7 +71,8 @@ class _Response:
     def place(self) -> dict[str, Any]:
         """Return where the reply's content is, for events about it."""
         assert self.item is not None
-        return {"response_id": self.id, "item_id": self.item["id"], "output_index": 0, "content_index": 0}
+        index = self.output.index(self.item)
+        return {"response_id": self.id, "item_id": self.item["id"], "output_index": index, "content_index": 0}
 
     def part(self, kind: str) -> dict[str, Any]:
         """Return the content: as part of a response, "audio" or "text"; as content of an item, with "output_" before it."""
@@ -92,11 +104,10 @@ class OpenAIRealtime:
         say: Say,
         dialect: Dialect,
     ) -> None:
-        conduct = dataclasses.replace(
-            conduct,
-            rates_hz=dialect.rates_hz or conduct.rates_hz,
-            session_limit_s=min(conduct.session_limit_s, dialect.session_limit_s or conduct.session_limit_s),
-        )
+        limit_s = min(conduct.session_limit_s, dialect.session_limit_s or conduct.session_limit_s)
+        if wire.faults.expire_s is not None:
+            limit_s = wire.faults.expire_s
+        conduct = dataclasses.replace(conduct, rates_hz=dialect.rates_hz or conduct.rates_hz, session_limit_s=limit_s)
         self._dialect = dialect
         self._ended: Utterance | None = None
         self._wire = wire
@@ -108,9 +119,12 @@ class OpenAIRealtime:
         self._session = defaults(self._id("sess"), model, int(opened_at + conduct.session_limit_s), conduct.rates_hz[0])
         self._conversation_id = self._id("conv")
         self._conversation = Conversation()
-        self._ear = Ear(conduct.rates_hz[0], turn_detection(self._session))
+        self._format = format_of(self._session, "input")
+        self._ear = Ear(self._format.rate_hz, turn_detection(self._session))
         self._user_item = ""
         self._unanswered: str | None = None
+        self._results: list[tuple[str, bool]] = []
+        """What tools answered and the agent has not told yet."""
         self._hearing: dict[str, asyncio.Task[None]] = {}
         self._responses: dict[str, _Response] = {}
         self._replies = 0
@@ -119,9 +133,11 @@ class OpenAIRealtime:
 
     async def run(self, messages: AsyncIterable[str | bytes]) -> None:
         """Serve until the client's messages end."""
-        if not await self._wire.ready():
+        self._wire.on_error = self._break_down
+        if await self._wire.ready():
+            await self._send("session.created", session=self._session)
+        elif not self._wire.faults.error_at_ready:
             return
-        await self._send("session.created", session=self._session)
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 self._tasks.create_task(self._expire())
@@ -148,15 +164,15 @@ class OpenAIRealtime:
     async def _on_session_update(self, event: Mapping[str, Any]) -> None:
         old = self._session
         self._session = new = updated(old, event["session"], sounded=self._sounded)
-        rate_hz = new["audio"]["input"]["format"]["rate"]
-        if rate_hz != old["audio"]["input"]["format"]["rate"]:
-            self._ear = Ear(rate_hz, turn_detection(new))
+        if (written := format_of(new, "input")) != self._format:
+            self._format = written
+            self._ear = Ear(written.rate_hz, turn_detection(new))
         elif turn_detection(new) != turn_detection(old):
             self._ear.detect(turn_detection(new))
         await self._send("session.updated", session=new)
 
     async def _on_input_audio_buffer_append(self, event: Mapping[str, Any]) -> None:
-        pcm = _decode(event["audio"], "audio")
+        pcm = self._decode(event["audio"], "audio")
         if len(pcm) > LARGEST_APPEND_BYTES:
             raise Refused("value", "audio", f"Invalid 'audio': {len(pcm)} bytes. Expected at most {LARGEST_APPEND_BYTES}.")
         self._wire.received(pcm)
@@ -167,6 +183,14 @@ class OpenAIRealtime:
                 await self._send("input_audio_buffer.speech_stopped", audio_end_ms=change.at_ms, item_id=self._user_item)
             elif isinstance(change, Utterance):
                 await self._turn_ended(change)
+
+    def _decode(self, audio: str, path: str) -> bytes:
+        pcm = self._format.decode(audio)
+        if pcm is None:
+            kind = {"pcm": "PCM16", "pcmu": "mu-law", "pcma": "A-law"}[self._format.law]
+            message = f"Invalid '{path}'. Expected base64-encoded audio bytes (mono {kind}) but got an invalid value."
+            raise Refused("value", path, message)
+        return pcm
 
     async def _on_input_audio_buffer_commit(self, event: Mapping[str, Any]) -> None:
         if self._ended is not None:
@@ -195,8 +219,11 @@ class OpenAIRealtime:
         sound_parts = [part for part in item.get("content", ()) if part["type"] == "input_audio"]
         if len(sound_parts) > 1:
             raise Refused("value", "item.content", "The rehearsal takes one input_audio in an item.")
-        sounds = [_decode(part["audio"], "item.content") for part in sound_parts]
+        sounds = [self._decode(part["audio"], "item.content") for part in sound_parts]
         previous = self._conversation.add(item, event.get("previous_item_id"))
+        if item["type"] == "function_call_output":
+            self._say(f"tool result for {item['call_id']}: {item['output']}")
+            self._results.append((item["output"], False))
         if item["type"] == "function_call_output" or item.get("role") == "user":
             self._unanswered = item["id"]
         elif item.get("role") == "assistant":
@@ -235,6 +262,7 @@ class OpenAIRealtime:
 
     async def _speech_started(self, started: Started) -> None:
         self._user_item = self._id("item")
+        await self._wire.turn_begins()
         await self._send("input_audio_buffer.speech_started", audio_start_ms=started.at_ms, item_id=self._user_item)
         response = self._active
         if response is not None and self._session["audio"]["input"]["turn_detection"]["interrupt_response"]:
@@ -278,6 +306,10 @@ class OpenAIRealtime:
         if settings is None:
             return
         kind, place = "conversation.item.input_audio_transcription", {"item_id": item["id"], "content_index": index}
+        if self._wire.faults.transcription_fails:
+            error = {"type": "server_error", "code": "audio_unintelligible", "message": "The audio could not be transcribed."}
+            await self._send(f"{kind}.failed", **place, error={**error, "param": None})
+            return
         whole = settings.get("model") == "whisper-1"
         for delta in [text] * bool(text) if whole else _incremental(text):
             await self._send(f"{kind}.delta", **place, delta=delta)
@@ -300,7 +332,8 @@ class OpenAIRealtime:
             )
             raise Refused("value", "", message, "conversation_already_has_active_response")
         # Settings that only say how this one reply is made are treated as an update that is forgotten afterwards.
-        settings = {name: params[name] for name in ("output_modalities", "audio", "max_output_tokens") if name in params}
+        own = ("output_modalities", "audio", "max_output_tokens", "tools", "tool_choice")
+        settings = {name: params[name] for name in own if name in params}
         merged = updated(self._session, settings, sounded=self._sounded)
         texts = [words_of(self._resolve(item)) for item in params.get("input", ())]
         response = _Response(self._id("resp"), {**merged, "asked": params}, in_conversation)
@@ -312,11 +345,18 @@ class OpenAIRealtime:
     async def _make(self, response: _Response, texts: list[str]) -> None:
         try:
             reply, _ = await asyncio.gather(self._decide(response, texts), asyncio.sleep(self._conduct.think_s))
-            self._wire.session.said.append(" ".join(reply.sentences))
-            self._say(f"says {' '.join(reply.sentences)!r}")
-            await self._begin(response)
-            await (self._speak(response, reply) if response.spoken_aloud else self._write(response, reply))
-            await self._finish(response, "completed")
+            if self._wire.faults.failed_reply:
+                await self._finish(response, "failed")
+                return
+            if reply.sentences:
+                self._wire.session.said.append(" ".join(reply.sentences))
+                self._say(f"says {' '.join(reply.sentences)!r}")
+                await self._begin(response)
+                await (self._speak(response, reply) if response.spoken_aloud else self._write(response, reply))
+                await self._end_item(response, "incomplete" if response.too_long else "completed")
+            if reply.call is not None:
+                await self._call(response, reply.call)
+            await self._finish(response, "incomplete" if response.too_long else "completed")
         except asyncio.CancelledError:
             if response.cancelled is None:
                 raise  # the session ends
@@ -327,15 +367,18 @@ class OpenAIRealtime:
         if not texts and response.in_conversation and self._unanswered is not None:
             item = self._conversation.get(self._unanswered)
             self._unanswered = None
+            results, self._results = self._results, []
             if item["type"] == "function_call_output":
-                return skills.Reply("tool", ("Done.",))
+                return tools.told(results)
             if hearing := self._hearing.get(item["id"]):
                 await asyncio.wait([hearing])
             texts = [words_of(item)]
         instructions = response.params["asked"].get("instructions") or ""
         if not texts and instructions.strip():
             return skills.obey(instructions)
-        return self._agent.answer(" ".join(texts) if texts else "help", self._replies - 1)
+        declared = () if response.params["tool_choice"] == "none" else response.params["tools"]
+        request = " ".join(texts) if texts else "help"
+        return self._agent.decide(request, self._replies - 1, declared, self._conduct.filler)
 
     def _resolve(self, item: Mapping[str, Any]) -> Mapping[str, Any]:
         return self._conversation.get(item["id"]) if item["type"] == "item_reference" else item
@@ -350,19 +393,42 @@ class OpenAIRealtime:
             "content": [],
         }
         response.item = item
-        await self._send("response.output_item.added", response_id=response.id, output_index=0, item=item)
+        await self._add(response, item)
+        await self._send("response.content_part.added", **response.place, part=response.part(""))
+
+    async def _add(self, response: _Response, item: dict[str, Any]) -> None:
+        response.output.append(item)
+        place = {"response_id": response.id, "output_index": len(response.output) - 1}
+        await self._send("response.output_item.added", **place, item=item)
         if response.in_conversation:
             previous = self._conversation.add(item)
             await self._send("conversation.item.added", item=item, previous_item_id=previous)
-        await self._send("response.content_part.added", **response.place, part=response.part(""))
+
+    async def _call(self, response: _Response, call: skills.Call) -> None:
+        faults = self._wire.faults
+        name = "no_such_tool" if faults.unknown_tool else call.name
+        arguments = json.dumps(call.arguments)[: -1 if faults.bad_arguments else None]
+        self._say(f"calls {name} with {arguments}")
+        item: dict[str, Any] = {"id": self._id("item"), "object": "realtime.item", "type": "function_call"}
+        item |= {"status": "in_progress", "call_id": self._id("call"), "name": name, "arguments": ""}
+        await self._add(response, item)
+        place = {"response_id": response.id, "item_id": item["id"], "output_index": len(response.output) - 1}
+        kind = "response.function_call_arguments"
+        for start in range(0, len(arguments), _ARGUMENT_CHARACTERS):
+            delta = arguments[start : start + _ARGUMENT_CHARACTERS]
+            await self._send(f"{kind}.delta", **place, call_id=item["call_id"], delta=delta)
+        await self._send(f"{kind}.done", **place, call_id=item["call_id"], name=name, arguments=arguments)
+        item |= {"status": "completed", "arguments": arguments}
+        await self._item_done(response, item)
 
     async def _speak(self, response: _Response, reply: skills.Reply) -> None:
         assert response.item is not None
-        output = response.params["audio"]["output"]
-        rate_hz, voice = output["format"]["rate"], output["voice"]
+        output, written = response.params["audio"]["output"], format_of(response.params, "output")
+        rate_hz, voice = written.rate_hz, output["voice"]
         voice_name = voice["id"] if isinstance(voice, dict) else voice
-        sizes = chunk_bytes(_CHUNK_S, rate_hz, odd=self._wire.faults.odd_bytes)
+        sizes = chunk_bytes(_CHUNK_S, rate_hz, odd=self._wire.faults.odd_bytes and written.law == "pcm")
         spoken = self._conversation.speaks(response.item["id"])
+        response.sounding = response.place
         self._wire.reply_begins()
         began = asyncio.get_running_loop().time()
         for sentence in reply.sentences:
@@ -375,10 +441,13 @@ class OpenAIRealtime:
                     await self._pace(began, response.sent_s)
                     self._sounded = True
                     response.chunk = chunk
-                    seconds = len(chunk) / 2 / rate_hz
+                    seconds = written.seconds(chunk)
                     response.sent_s += seconds
                     spoken.extend(seconds)
                     await self._send_chunk(response, seconds)
+                    if self._wire.faults.incomplete_reply and response.sent_s >= MID_REPLY_S:
+                        response.too_long = True
+                        return
 
     async def _pace(self, began: float, sent_s: float) -> None:
         if self._wire.faults.flood:
@@ -387,8 +456,8 @@ class OpenAIRealtime:
         await asyncio.sleep(due - asyncio.get_running_loop().time())
 
     async def _send_chunk(self, response: _Response, seconds: float) -> None:
-        delta = base64.b64encode(response.chunk).decode()
-        event = self._event("response.output_audio.delta", **response.place, delta=delta)
+        delta = format_of(response.params, "output").encode(response.chunk)
+        event = self._event("response.output_audio.delta", **response.sounding, delta=delta)
         for said in self._dialect.said(event):
             await self._wire.send_sound(said, seconds)
 
@@ -400,7 +469,7 @@ class OpenAIRealtime:
     async def _finish(self, response: _Response, status: str) -> None:
         del self._responses[response.id]  # from here on it is too late to cancel it
         if response.item is not None:
-            await self._end_item(response, "completed" if status == "completed" else "incomplete")
+            await self._end_item(response, "incomplete")
         await self._send("response.done", response=self._describe(response, status))
         if status == "cancelled" and response.chunk:
             for _ in range(self._wire.faults.late_chunks):
@@ -417,10 +486,15 @@ class OpenAIRealtime:
         else:
             await self._send("response.output_text.done", **response.place, text=response.text)
         await self._send("response.content_part.done", **response.place, part=response.part(""))
+        item, response.item = response.item, None
+        await self._item_done(response, item)
+
+    async def _item_done(self, response: _Response, item: dict[str, Any]) -> None:
         if response.in_conversation:
-            previous = self._conversation.before(response.item["id"])
-            await self._send("conversation.item.done", item=response.item, previous_item_id=previous)
-        await self._send("response.output_item.done", response_id=response.id, output_index=0, item=response.item)
+            previous = self._conversation.before(item["id"])
+            await self._send("conversation.item.done", item=item, previous_item_id=previous)
+        place = {"response_id": response.id, "output_index": response.output.index(item)}
+        await self._send("response.output_item.done", **place, item=item)
 
     async def _cancel(self, response: _Response, reason: str) -> None:
         response.cancelled = reason
@@ -429,16 +503,23 @@ class OpenAIRealtime:
         await asyncio.wait([response.task])
 
     def _describe(self, response: _Response, status: str) -> dict[str, Any]:
-        details = {"type": status} if status in ("completed", "cancelled") else None
-        if details and response.cancelled:
-            details["reason"] = response.cancelled
+        details: dict[str, Any] | None = None if status == "in_progress" else {"type": status}
+        if details and (response.cancelled or response.too_long):
+            details["reason"] = response.cancelled or "max_output_tokens"
+        if details and status == "failed":
+            code = self._wire.faults.code
+            details["error"] = {
+                "type": _ERROR_TYPES.get(code, "invalid_request_error"),
+                "code": code,
+                "message": f"Failed: {code}.",
+            }
         output = {name: response.params["audio"]["output"][name] for name in ("format", "voice")}
         return {
             "object": "realtime.response",
             "id": response.id,
             "status": status,
             "status_details": details,
-            "output": [response.item] if response.item and status != "in_progress" else [],
+            "output": response.output if status != "in_progress" else [],
             "conversation_id": self._conversation_id if response.in_conversation else None,
             "output_modalities": response.params["output_modalities"],
             "max_output_tokens": response.params["max_output_tokens"],
@@ -460,6 +541,13 @@ class OpenAIRealtime:
 
     # -- events --------------------------------------------------------------------------------------------------------------------
 
+    async def _break_down(self) -> None:
+        code = self._wire.faults.code
+        refusal = Refused("value", "", f"The session has failed: {code}.", code)
+        await self._error(refusal, None, _ERROR_TYPES.get(code, "invalid_request_error"))
+        if code == "session_expired":
+            await self._wire.close(1001, code)
+
     async def _expire(self) -> None:
         await asyncio.sleep(self._conduct.session_limit_s)
         message = f"Your session hit the maximum duration of {self._conduct.session_limit_s / 60:g} minutes."
@@ -470,9 +558,9 @@ class OpenAIRealtime:
         for kind in ("added", "done"):
             await self._send(f"conversation.item.{kind}", item=item, previous_item_id=previous)
 
-    async def _error(self, refusal: Refused, event_id: str | None) -> None:
+    async def _error(self, refusal: Refused, event_id: str | None, kind: str = "invalid_request_error") -> None:
         error = {
-            "type": "invalid_request_error",
+            "type": kind,
             "code": refusal.code or CODES[refusal.problem],
             "message": refusal.message,
             "param": refusal.path or None,
@@ -502,18 +590,6 @@ def _parse(message: str | bytes) -> dict[str, Any]:
             "value", "", "Could not parse your message as a JSON object. Send text messages with valid JSON.", "invalid_json"
         )
     return event
-
-
-def _decode(audio: str, path: str) -> bytes:
-    try:
-        pcm = base64.b64decode(audio, validate=True)
-    except binascii.Error:
-        pcm = b"?"
-    if len(pcm) % 2:
-        raise Refused(
-            "value", path, f"Invalid '{path}'. Expected base64-encoded audio bytes (mono PCM16) but got an invalid value."
-        )
-    return pcm
 
 
 def _incremental(text: str) -> list[str]:

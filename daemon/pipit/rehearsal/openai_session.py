@@ -1,7 +1,7 @@
 """OpenAI Realtime (GA): what a client may send, and what becomes of the session's settings. Pure.
 
 Shapes and wording follow https://platform.openai.com/docs/api-reference/realtime-client-events; where the rehearsal can do less
-than the service (companded sound, images, tools that the service runs itself) it refuses instead of pretending.
+than the service (images, tools that the service runs itself) it refuses instead of pretending.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipit.offline.ear import TurnDetection
+from pipit.rehearsal.formats import COMPANDED, Format
 from pipit.rehearsal.shapes import Refused, Shape, anything, array, by, either, flag, nullable, number, one_of, record, text
 
 VOICES = ("alloy", "ash", "ballad", "coral", "echo", "sage", "shimmer", "verse", "marin", "cedar")
 
 CODES = {"unknown": "unknown_parameter", "missing": "missing_required_parameter", "type": "invalid_type", "value": "invalid_value"}
 """Kind of refusal -> error code."""
+
+DEFAULT_HZ = 24000
 
 _SEMANTIC_SILENCE_MS = {"low": 1000, "medium": 600, "auto": 600, "high": 400}
 """Stands in for a model that judges whether the sentence is complete."""
@@ -96,7 +99,8 @@ def _voice(value: Any, path: str) -> None:
 
 
 def _format(rates_hz: Sequence[int]) -> Shape:
-    return by("type", {"audio/pcm": record({"type": text, "rate": one_of(*rates_hz)})})
+    companded = record({"type": text})
+    return by("type", {"audio/pcm": record({"type": text, "rate": one_of(*rates_hz)}), **dict.fromkeys(COMPANDED, companded)})
 
 
 def _session(rates_hz: Sequence[int]) -> Shape:
@@ -282,6 +286,8 @@ def _merge(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
             result[name] = {**(old[name] if same else _VAD_DEFAULTS[value["type"]]), **value}
         elif name in ("audio", "input", "output"):
             result[name] = _merge(old[name], value)
+        elif name == "format" and value["type"] == "audio/pcm":
+            result[name] = {"rate": old[name].get("rate", DEFAULT_HZ), **value}
         else:
             result[name] = value
     return result
@@ -295,3 +301,9 @@ def turn_detection(session: Mapping[str, Any]) -> TurnDetection | None:
     if vad["type"] == "semantic_vad":
         return TurnDetection(silence_ms=_SEMANTIC_SILENCE_MS[vad["eagerness"]])
     return TurnDetection(vad["threshold"], vad["silence_duration_ms"], vad["prefix_padding_ms"])
+
+
+def format_of(session: Mapping[str, Any], direction: str) -> Format:
+    """Return how sound travels: "input" is what the client sends."""
+    chosen = session["audio"][direction]["format"]
+    return Format.of(chosen["type"], chosen.get("rate", DEFAULT_HZ))

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websockets
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 
 from pipit.errors import ConfigError
@@ -72,6 +73,16 @@ class _Connection(ServerConnection):
     unwanted = False
     """The rehearsal was over before the connection was made."""
     _head = b""
+
+    def ignore_pings(self) -> None:
+        """Leave pings without an answer from now on."""
+        send = self.protocol.send_frame
+
+        def send_unless_pong(frame: Frame) -> None:
+            if frame.opcode is not Opcode.PONG:
+                send(frame)
+
+        self.protocol.send_frame = send_unless_pong  # type: ignore[method-assign]  # the library offers no other way
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the request before anything is made of the connection."""
@@ -356,6 +367,8 @@ class Rehearsal:
             self._say(f"{session.protocol} {connection.number}: {line}")
 
         say("opened")
+        if connection.faults.ignore_pings or not getattr(DIALECTS.get(session.protocol), "answers_pings", True):
+            connection.ignore_pings()
         encode = fish.packed if session.protocol == "fish" else json.dumps
         wire = Wire(connection, session, connection.faults, encode)
         try:
@@ -371,6 +384,7 @@ class Rehearsal:
             raise
         finally:
             await connection.close()
+            await wire.finish()
             session.closed = (connection.close_code or 1006, connection.close_reason or "")
             say(f"closed with {session.closed[0]} {session.closed[1]}".rstrip())
             if not self._record:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from pipit.offline.words import date_in_words, time_in_words
 
@@ -59,11 +60,20 @@ JOKES = (
 
 
 @dataclass(frozen=True)
+class Call:
+    """A tool that the agent calls."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Reply:
-    """What the agent says."""
+    """What the agent says, and does after it."""
 
     skill: str
     sentences: tuple[str, ...]
+    call: Call | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +137,11 @@ def answer(request: str, now: datetime, turn: int) -> Reply:
         if skill.words.search(request.lower()):
             return Reply(skill.name, _choose(skill.replies(now), turn))
     return Reply("not understood", _choose(_NOT_UNDERSTOOD, turn))
+
+
+def knows(request: str) -> bool:
+    """Say whether there is a skill for a request, so that no tool is needed."""
+    return any(skill.words.search(request.lower()) for skill in _SKILLS)
 
 
 def obey(instructions: str) -> Reply:

@@ -18,6 +18,9 @@ from pipit.rehearsal.misbehaviour import MID_REPLY_S, Misbehaviour
 
 RUBBISH_EVERY = 7
 """Rubbish precedes the first event and then each seventh."""
+OVERTAKEN_EVERY = 3
+OVERTAKEN_S = 0.05
+"""An event that is to be overtaken waits so long for the one that overtakes it."""
 
 _TEXTS = ("", "hello?", "{", '{"type": "session', "\ufffd\x00", "<html><body>502 Bad Gateway</body></html>")
 _BINARIES = (b"", b"\x00", b"\xff\xfe\xfd", b'{"type":"error"}', bytes(range(256)))
@@ -96,11 +99,36 @@ class Wire:
         self._stalled = False
         self._sent = 0
         self._reply_s = 0.0
+        self._places = 0
+        self._overtaken: Mapping[str, Any] | None = None
+        self._waiting: asyncio.Task[None] | None = None
         self.on_error: Callable[[], Awaitable[None]] | None = None
         """How the service says that it has failed, where it can."""
 
     async def send(self, event: Mapping[str, Any]) -> None:
         """Send one event."""
+        if event.get("type") in self.faults.omitted:
+            return
+        if self.faults.event_delay_s:
+            await asyncio.sleep(self.faults.event_delay_s)
+        self._places += 1
+        if self.faults.out_of_order and self._overtaken is None and self._places % OVERTAKEN_EVERY == 0:
+            self._overtaken = event
+            self._waiting = asyncio.create_task(self._send_overtaken(OVERTAKEN_S))
+            return
+        await self._send(event)
+        if self._overtaken is not None:
+            await self._send_overtaken()
+
+    async def _send_overtaken(self, after_s: float = 0.0) -> None:
+        """Send the event that another has overtaken, or that none has."""
+        if after_s:
+            await asyncio.sleep(after_s)
+        event, self._overtaken = self._overtaken, None
+        if event is not None:
+            await self._send(event)
+
+    async def _send(self, event: Mapping[str, Any]) -> None:
         await self._strew()
         message = self._encode(event)
         for _ in range(2 if self.faults.duplicate_events else 1):
@@ -126,6 +154,9 @@ class Wire:
 
     async def ready(self) -> bool:
         """Call this before the service says that it is ready; False if it shall not."""
+        if self.faults.error_at_ready and self.on_error is not None:
+            await self.on_error()
+            return False
         if self.faults.stall_at_ready:
             self._stalled = True
         if self.faults.close_at_ready is not None:
@@ -145,9 +176,24 @@ class Wire:
         if before < MID_REPLY_S <= self._reply_s:
             await self._mid_reply()
 
+    async def turn_begins(self) -> None:
+        """Call this when the person has begun to speak, before it is said."""
+        if self.faults.stall_mid_turn:
+            self._stalled = True
+        if self.faults.drop_mid_turn:
+            self._reset()
+        if self.faults.close_mid_turn is not None:
+            await self.close(self.faults.close_mid_turn, "misbehaving")
+
     async def close(self, code: int, reason: str = "") -> None:
         """Close the socket."""
+        await self._send_overtaken()
         await self._connection.close(code, reason)
+
+    async def finish(self) -> None:
+        """The connection is over: leave nothing behind."""
+        if self._waiting is not None:
+            await self._waiting
 
     async def _mid_reply(self) -> None:
         if self.faults.error_mid_reply and self.on_error is not None:
