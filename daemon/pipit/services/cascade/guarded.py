@@ -127,10 +127,9 @@ class _Watch:
             self._count()
 
     def _count(self) -> None:
-        """Count the silence from now on, if sound is due."""
-        is_due = self._is_owed or not self._is_waiting
-        self._due = asyncio.get_running_loop().time() + self._read_s if is_due else None
-        if self._patience is not None:
+        """Count the silence from now on, unless it is for the model to go on."""
+        self._due = None if self._is_waiting else asyncio.get_running_loop().time() + self._read_s
+        if self._patience is not None and not self._patience.expired():
             self._patience.reschedule(self._due)
 
 
