@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pipit.audio.wav import write_wav
 from pipit.gate import CHECK_EVERY_S, Doubt, Gated
 from pipit.vad import FRAME, Vad
 from pipit.wake import Engine, Wake, openwakeword
 from pipit.wake.framewise import FRAME as ENGINE_FRAME
 from pipit.wake.openwakeword import Settings, Word
+from tests.daemon import Daemon, configuration
 from tests.speech import Samples, blocks, missing_tools, noise, say, timeline
 
 pytestmark = pytest.mark.skipif(missing_tools() is not None, reason=str(missing_tools()))
@@ -183,6 +188,18 @@ def test_a_gate_that_would_make_it_deaf_is_found_out_and_opened() -> None:
     assert gated.checks == 1
     gated.reset()
     assert len(hear(gated, sound)) == 3, "once wrong, it stays open"
+
+
+async def test_the_owner_is_told_that_the_gate_was_wrong(tmp_path: Path) -> None:
+    clip = say("hey jarvis", "flite:slt", dbfs=-58)
+    write_wav(tmp_path / "heard.wav", timeline([(at, clip) for at in (5.0, 11.0)], 15, noise_dbfs=-75), 16000)
+    settings = configuration(tmp_path, audio={"pace": "fast"}, gate={"mode": 3})
+    async with asyncio.timeout(60), Daemon(settings, tmp_path) as daemon:
+        told = await daemon.until("gate")
+    assert told["level"] == "warning"
+    assert re.match(
+        r"the speech gate heard no voice where 'hey_jarvis' was said \(score 0\.\d+\), .* set gate\.mode", told["message"]
+    )
 
 
 def test_near_misses_and_the_lower_bar_go_through() -> None:

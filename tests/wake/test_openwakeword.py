@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 import time
@@ -186,6 +187,18 @@ def test_other_threads_run_while_it_computes() -> None:
         thread.join()
     engine.close()
     assert seen > 10
+
+
+def test_neither_numpy_nor_onnxruntime_is_needed_nor_is_there_a_second_thread() -> None:
+    script = (
+        "import sys; from pathlib import Path; from pipit.wake import openwakeword as o\n"
+        "engine = o.build(o.Settings(words=(o.Word('hey_jarvis'), o.Word('alexa'))))\n"
+        "engine.detect(bytes(2 * 1280 * 30))\n"
+        "print(*({'numpy', 'onnxruntime', 'openwakeword', 'pyopen_wakeword'} & set(sys.modules)))\n"
+        "print(len(list(Path('/proc/self/task').iterdir())))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["1"]
 
 
 def test_close_frees_and_may_be_called_twice() -> None:

@@ -76,6 +76,7 @@ def test_a_long_dialogue_is_told_from_something_the_person_said() -> None:
         dialogue.reply(f"r{number}", script())
         dialogue.call(f"r{number}", Call(f"c{number}", "lamp", "{}"))
         dialogue.result(f"c{number}", "{}")
+    dialogue.user("And now?")  # so that the oldest would be an answer
     items = dialogue.items()
     assert len(items) <= ITEMS
     assert isinstance(items[0], User)
