@@ -7,6 +7,7 @@ import base64
 import contextlib
 import dataclasses
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -30,9 +31,10 @@ from pipit.services import (
     UserStarted,
     durable,
 )
+from pipit.services import assemblyai as assemblyai_module
 from pipit.services.assemblyai import AssemblyAI
 from pipit.services.assemblyai import Settings as AssemblyAISettings
-from pipit.services.durable import Caps, Durable, Provider
+from pipit.services.durable import Caps, Durable, DurableSession, Provider
 from pipit.services.openai_presets import REALTIME, Preset
 from pipit.services.openai_realtime import OpenAIRealtime, Settings
 from pipit.services.websocket import Deadlines, WebSocketSession
@@ -293,6 +295,174 @@ async def test_a_reply_that_broke_off_is_gone_on_with() -> None:
     await settled()
 
 
+async def test_a_reply_that_the_person_has_stopped_is_not_gone_on_with() -> None:
+    stopped = asyncio.Event()
+
+    async def dropped(line: Line) -> None:
+        await line.accept()
+        await line.until("input_audio_buffer.append")
+        await line.reply("r1", "Once upon a time", 1000, done=False)
+        await line.until("response.cancel")
+        line.connection.transport.abort()
+
+    async def second(line: Line) -> None:
+        await line.accept()
+        await line.until("input_audio_buffer.append", 10)
+        await line.turn("Stop.", "All right.", "r2")
+        stopped.set()
+        await line.stay()
+
+    async with server(dropped, second) as (url, lines), Talk(provider(url)) as talk:
+        await talk.until(ReplyAudio)
+        await talk.session.interrupt("r1", 500, by_service=False)
+        await stopped.wait()
+        assert not [message for message in lines[1].got if message["type"] == "response.create"]
+    await settled()
+
+
+async def test_a_reply_that_broke_off_and_is_stopped_while_there_is_no_session_is_not_gone_on_with() -> None:
+    stopped, heard = asyncio.Event(), asyncio.Event()
+
+    async def dropped(line: Line) -> None:
+        await line.accept()
+        await line.until("input_audio_buffer.append")
+        await line.reply("r1", "Once upon a time", 1000, done=False)
+        line.connection.transport.abort()
+
+    async def second(line: Line) -> None:
+        await line.until("session.update")
+        await stopped.wait()
+        await line.send("session.updated", session={"id": "2"})
+        await line.until("input_audio_buffer.append", 20)
+        heard.set()
+        await line.stay()
+
+    async with server(dropped, second) as (url, lines), Talk(provider(url)) as talk:
+        await talk.until(ReplyDone)
+        await talk.session.generate("Say that the tea is ready.")
+        await talk.session.interrupt("r1", 500, by_service=False)
+        stopped.set()
+        await heard.wait()
+        asked = [message["response"]["instructions"] for message in lines[1].got if message["type"] == "response.create"]
+        assert len(asked) == 1, "what has nothing to do with it is still said"
+        assert asked[0].endswith("Say that the tea is ready.")
+    await settled()
+
+
+async def test_any_number_of_drops_is_survived_when_each_session_was_steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durable, "STEADY_S", 0.05)
+
+    async def steady(line: Line) -> None:
+        await line.accept()
+        await line.turn()
+        await line.until("input_audio_buffer.append", 10)
+        line.connection.transport.abort()
+
+    async def last(line: Line) -> None:
+        await line.accept()
+        await line.turn()
+        await line.stay()
+
+    drops = durable.TRIES + 1
+    async with server(*[steady] * drops, last) as (url, _), Talk(provider(url)) as talk:
+        await talk.until(ReplyDone, drops + 1)
+        assert talk.of(Failed) == []
+        assert "trying again in 0.0 s" in talk.of(Notice)[-2].text, "a steady session is replaced at once"
+    await settled()
+
+
+async def test_what_was_said_before_an_early_drop_is_not_heard_again_after_a_later_one() -> None:
+    renewing = asyncio.Event()
+
+    async def first(line: Line) -> None:
+        await line.accept("a")
+        await line.turn("First?", "One.")
+        await line.until("input_audio_buffer.append", 20)
+        line.connection.transport.abort()
+
+    async def second(line: Line) -> None:
+        await line.accept("b")
+        await line.turn("Second?", "Two.")
+        reading = asyncio.create_task(line.stay())
+        await renewing.wait()
+        line.connection.transport.abort()
+        await reading
+
+    async def third(line: Line) -> None:
+        await line.until("session.update")
+        renewing.set()
+        await asyncio.sleep(0.3)  # so long is there no session
+        await line.send("session.updated", session={"id": "c"})
+        await line.until("input_audio_buffer.append", 60)
+        await line.send("input_audio_buffer.speech_started", item_id="u")
+        await line.stay()
+
+    async with server(first, second, third) as (url, lines), Talk(provider(url, preset=BRIEF)) as talk:
+        await talk.until(UserStarted, 3)
+        before = int.from_bytes(lines[1].sound[-2:], "little")
+        heard = int.from_bytes(lines[2].sound[:2], "little")
+        assert 0 <= heard - before < 10, "from where the second was lost"
+    await settled()
+
+
+async def test_the_sound_of_a_call_is_heard_by_the_next_session_although_the_first_said_nothing_yet() -> None:
+    async def dropped(line: Line) -> None:
+        await line.accept()
+        await line.until("input_audio_buffer.append", 20)
+        line.connection.transport.abort()
+
+    async def second(line: Line) -> None:
+        await line.accept()
+        await line.turn()
+        await line.stay()
+
+    async with server(dropped, second) as (url, lines), Talk(provider(url)) as talk:
+        await talk.until(ReplyDone)
+        assert int.from_bytes(lines[1].sound[:2], "little") == 1, "from the beginning"
+    await settled()
+
+
+async def test_a_long_first_turn_is_heard_again_from_its_beginning() -> None:
+    async def dropped(line: Line) -> None:
+        await line.accept()
+        await line.until("input_audio_buffer.append", 150)
+        await line.send("input_audio_buffer.speech_started", item_id="u")
+        await line.until("input_audio_buffer.append")
+        line.connection.transport.abort()
+
+    async def second(line: Line) -> None:
+        await line.accept()
+        await line.turn()
+        await line.stay()
+
+    async with server(dropped, second) as (url, lines), Talk(provider(url)) as talk:
+        await talk.until(ReplyDone)
+        assert int.from_bytes(lines[1].sound[:2], "little") == 1, "the service was late to say that somebody spoke"
+    await settled()
+
+
+async def test_a_turn_that_pipit_has_not_ended_yet_is_heard_again_by_a_session_that_leaves_that_to_pipit() -> None:
+    async def dropped(line: Line) -> None:
+        await line.accept()
+        await line.until("input_audio_buffer.append")
+        await line.reply("r1")
+        await line.until("input_audio_buffer.append", 60)
+        line.connection.transport.abort()
+
+    async def second(line: Line) -> None:
+        await line.accept()
+        await line.until("input_audio_buffer.append", 70)
+        await line.reply("r2")
+        await line.stay()
+
+    async with server(dropped, second) as (url, lines), Talk(provider(url, turn_detection={"type": "none"})) as talk:
+        await talk.until(ReplyDone, 2)
+        before = int.from_bytes(lines[0].sound[-2:], "little")
+        heard = int.from_bytes(lines[1].sound[:2], "little")
+        assert before - heard > 50, "all that came after the last reply"
+    await settled()
+
+
 async def test_late_sound_of_a_lost_session_is_never_heard() -> None:
     async def dropped(line: Line) -> None:
         await line.accept()
@@ -448,6 +618,32 @@ async def test_in_mid_conversation_another_provider_with_other_rates_goes_on() -
     await settled()
 
 
+async def test_what_the_next_provider_can_do_is_known_to_the_conversation_and_a_turn_that_was_over_is_ended_there() -> None:
+    async def first(line: Line) -> None:
+        await line.accept()
+        await line.until("input_audio_buffer.append")
+        await line.send("input_audio_buffer.speech_started", item_id="u")
+        await line.send("input_audio_buffer.speech_stopped", item_id="u")
+        await line.send("error", error={"type": "x", "code": "insufficient_quota", "message": "No money."})
+
+    async def second(line: Line) -> None:
+        await line.accept()
+        await line.until("response.create")
+        await line.reply("r1")
+        await line.stay()
+
+    async with server(first, second) as (url, lines):
+        two = provider(url, "two", turn_detection={"type": "none"})
+        async with Talk(provider(url, "one"), two) as talk:
+            await talk.until(Ready)
+            assert talk.session.capabilities.server_turns is True
+            await talk.until(ReplyDone)
+            assert talk.session.capabilities.server_turns is False
+            kinds = [m["type"] for m in lines[1].got]
+            assert kinds.index("input_audio_buffer.append") < kinds.index("input_audio_buffer.commit")
+    await settled()
+
+
 async def test_a_provider_that_did_not_answer_is_tried_last_for_a_while() -> None:
     async def good(line: Line) -> None:
         await line.accept()
@@ -578,6 +774,54 @@ async def test_a_session_is_renewed_when_the_service_says_that_it_will_end() -> 
     await settled()
 
 
+@pytest.mark.parametrize("busy", [False, True], ids=["at once", "while a reply is made"])
+async def test_a_new_session_is_renewed_as_well_although_nobody_has_spoken_in_it(busy: bool) -> None:
+    opening, speaking, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def first(line: Line) -> None:
+        await line.until("session.update")
+        await line.send("session.ready", session_id="s_1", timestamp=1000.0, expires_at=1030.5)
+        if busy:
+            await opening.wait()
+            await line.send("reply.started", reply_id="r")
+            speaking.set()
+            await told.wait()
+            await line.until("input.audio", 10)
+            await line.send("reply.done", reply_id="r", status="completed")
+        await line.stay()
+
+    async def second(line: Line) -> None:
+        await line.until("session.update")
+        opening.set()
+        if busy:
+            await speaking.wait()
+        await line.send("session.ready", session_id="s_2", timestamp=2000.0, expires_at=2030.5)
+        told.set()
+        await line.stay()
+
+    async def third(line: Line) -> None:
+        await line.until("session.update")
+        await line.send("session.ready", session_id="s_3")
+        await line.stay()
+
+    async with server(first, second, third) as (url, _), Talk(assemblyai(url)) as talk:
+        await talk.until(Notice, 2, topic="renewal")
+    await settled()
+
+
+async def test_a_session_that_does_not_say_when_it_will_end_is_renewed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assemblyai_module, "LIFE_S", 1.0)
+
+    async def silent(line: Line) -> None:
+        await line.until("session.update")
+        await line.send("session.ready", session_id="s")
+        await line.stay()
+
+    async with server(silent, silent, silent, silent) as (url, _), Talk(assemblyai(url)) as talk:
+        await talk.until(Notice, topic="renewal")
+    await settled()
+
+
 # -- taking a session up again -------------------------------------------------------------------------------------------------
 
 
@@ -630,6 +874,49 @@ async def test_where_that_is_refused_a_new_session_goes_on() -> None:
     await settled()
 
 
+async def test_a_session_that_was_taken_up_again_and_is_dropped_is_taken_up_again() -> None:
+    async def again(line: Line) -> None:
+        await line.until("session.resume")
+        await line.send("session.ready", session_id="s_1")
+        await line.until("input.audio", 20)
+        line.connection.transport.abort()
+
+    async def third(line: Line) -> None:
+        await line.until("session.resume")
+        await line.send("session.ready", session_id="s_1")
+        await line.stay()
+
+    async with server(agent_dropped, again, third) as (url, _), Talk(assemblyai(url)) as talk:
+        await talk.until(Notice, 4)
+        texts = [notice.text for notice in talk.of(Notice)]
+        assert not [text for text in texts if "did not take" in text]
+        assert texts[3].startswith("the conversation was taken up again at assemblyai after ")
+    await settled()
+
+
+async def test_a_session_that_pipit_has_ended_is_not_taken_up_again() -> None:
+    async def stalls(line: Line) -> None:
+        await line.until("session.update")
+        await line.send("session.ready", session_id="s_1")
+        await line.send("reply.started", reply_id="r")
+        await line.until("session.end")
+
+    async def second(line: Line) -> None:
+        await line.until("session.update")
+        await line.send("session.ready", session_id="s_2")
+        await line.stay()
+
+    impatient = dataclasses.replace(DEADLINES, read_s=0.3)
+    settings = AssemblyAISettings(greeting="Hello.")
+    async with server(stalls, second) as (url, lines):
+        settings = dataclasses.replace(settings, url=url)
+        one = Provider("assemblyai", lambda opening=NEW: WebSocketSession(AssemblyAI(settings, opening), impatient))
+        async with Talk(one) as talk:
+            await talk.until(Notice, 2)
+            assert [line.got[0]["type"] for line in lines] == ["session.update", "session.update"]
+    await settled()
+
+
 # -- caps ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -663,15 +950,50 @@ async def test_the_end_is_announced_before_it_comes(monkeypatch: pytest.MonkeyPa
     async def good(line: Line) -> None:
         await line.accept()
         asked = await line.until("response.create")
-        assert "will end in about a minute, because its longest time is almost over" in asked["response"]["instructions"]
+        assert re.search("will end in about .*, because its longest time is almost over", asked["response"]["instructions"])
         await line.reply("r1", "One minute left.")
         await line.stay()
 
     monkeypatch.setattr(durable, "WARNING_S", 0.3)
+    monkeypatch.setattr(durable, "LEAST_S", 0.1)
     async with server(good) as (url, _), Talk(provider(url), caps=Caps(conversation_s=0.8)) as talk:
         await talk.until(ReplyDone)
         assert talk.of(Notice)[0].topic == "budget"
     await settled()
+
+
+async def test_the_end_of_the_minutes_of_the_day_is_announced_even_when_few_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def good(line: Line) -> None:
+        await line.accept()
+        asked = await line.until("response.create")
+        assert "will end in about 5 seconds, because today's minutes are almost used up" in asked["response"]["instructions"]
+        await line.reply("r1", "That was it for today.")
+        await line.stay()
+
+    monkeypatch.setattr(durable, "LEAST_S", 0.1)
+    async with server(good) as (url, _):
+        caps = Caps(900, Allowance(0.8), lambda: "today")
+        talk = Talk(provider(url), caps=caps)
+        async with talk:
+            await talk.until(Ended)
+    kinds = [type(event).__name__ for event in talk.events]
+    assert kinds.index("Notice") < kinds.index("ReplyStarted") < kinds.index("Ended")
+    assert talk.of(Notice)[0].text == "the conversation ends in about 5 seconds: today's minutes are almost used up"
+    await settled()
+
+
+@pytest.mark.parametrize(
+    ("left_s", "words"), [(70, "a minute"), (60, "a minute"), (44, "45 seconds"), (31, "30 seconds"), (1, "5 seconds")]
+)
+def test_how_long_is_left_in_words(left_s: float, words: str) -> None:
+    assert durable._in_words(left_s) == f"about {words}"
+
+
+def test_when_the_end_is_announced() -> None:
+    for cap_s, warned_s in ((900, 840), (121, 61), (90, 45), (60, 30), (9, None)):
+        session = DurableSession(Durable([provider("ws://127.0.0.1:9/")], caps=Caps(cap_s)))
+        session._begin_caps(0)
+        assert session._warn_at == warned_s
 
 
 async def test_a_reply_is_not_cut_by_the_end_of_the_minutes() -> None:

@@ -53,6 +53,9 @@ from pipit.services.memory import SOUND_S, History, Sound
 LOOK_BACK_S = 1.0
 """A service says that somebody speaks after it has heard some of it; a turn that is heard again begins so much earlier."""
 
+FIRST_TURN_S = 10.0
+"""What is heard this soon belongs to the first turn: the sound of a call comes in a burst, of which services hear the end late."""
+
 GIVE_UP_S = 25.0
 """Longest time without a session in the middle of a conversation; the person has been told nothing meanwhile."""
 
@@ -79,14 +82,17 @@ SHORT_NOTICE_S = 30.0
 """A session that the provider says to end soon is renewed at least so long before."""
 
 WARNING_S = 60.0
-"""A cap is announced so long before it bites."""
+"""A cap is announced so long before it bites, or in the middle of what is left."""
+
+LEAST_S = 10.0
+"""Of less than that nothing is said: it would be over before the sentence is."""
 
 GRACE_S = 30.0
 """So long after the day's minutes are used up may a reply go on."""
 
 GO_ON = "The connection was lost while you were saying this: {said!r} Go on from there, without mentioning the interruption."
 RESULT = "The tool {name} that you called has answered: {result} Tell the person what that means."
-WARNING = "Tell the person in one short sentence that this conversation will end in about a minute, because {why}."
+WARNING = "Tell the person in one short sentence that this conversation will end in {left}, because {why}."
 TOO_LONG = "its longest time is almost over"
 USED_UP = "today's minutes are almost used up"
 
@@ -164,6 +170,7 @@ class _Link:
     """It has heard all sound so far, and hears what comes next at once."""
     ready_at: float = 0.0
     resume: str = ""
+    expires_at: float | None = None
     up: Resampler | None = None
     down: Resampler | None = None
     joiner: Joiner = field(default_factory=Joiner)
@@ -178,8 +185,17 @@ class _Live:
     """Bytes of its sound."""
 
 
+@dataclass(frozen=True)
+class _Wish:
+    """What a session is to be asked for."""
+
+    instructions: str
+    reply: str = ""
+    """The broken reply that it goes on with."""
+
+
 class DurableSession:
-    """See `pipit.services.Session`. Rates and capabilities hold from `Ready` on, whatever provider comes later.
+    """See `pipit.services.Session`. Rates hold from `Ready` on, whatever provider comes later; capabilities are the present one's.
 
     Args:
         durable: the factory.
@@ -224,18 +240,22 @@ class DurableSession:
         """Replies that were interrupted: of what is in the queue nothing more is handed on."""
         self._calls: dict[str, str] = {}
         """Tools that are being run: call -> name."""
-        self._wanted: list[str] = []
+        self._wanted: list[_Wish] = []
         """What to ask the next session for."""
         self._backoff = Backoff(random.random, first_s=0.3, limit_s=4.0)
         self._tries = 0
         self._lost_at: float | None = None
         self._lost_from: int | None = None
         """Where in `_sound` that was."""
+        self._missed_from: int | None = None
+        """Where in `_sound` begins what the lost session had heard and had not reacted to yet."""
         self._losses: list[float] = []
         self._retry: tuple[float, Provider, str] | None = None
         """When to try again, whom, and what to resume."""
         self._renew_at: float | None = None
         self._warn_at: float | None = None
+        self._cap_at = 0.0
+        """When the first cap bites."""
         self._end_at: float | None = None
         self._last_moment = 0.0
         self._warned = False
@@ -282,8 +302,13 @@ class DurableSession:
         elif link is self._renewal and link is not None:
             found = list(self._take_renewal(link, event))
         else:
-            return []  # a session that was given up
+            found = []  # of a session that was given up, or `_wake`
         return [*found, *self._swap()]
+
+    def _wake(self) -> None:
+        """Have `_next` look again at what is due: something has changed that is no event."""
+        if self._queue.empty():
+            self._queue.put_nowait((None, Ended()))
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -308,9 +333,10 @@ class DurableSession:
             self._renewal = self._connect(self._link.provider, self._opening(""))
         if self._warn_at is not None and now >= self._warn_at and self._between_turns and not self._warned:
             self._warned = True
-            why = TOO_LONG if self._end_at is None or self._end_at > now + WARNING_S + 1 else USED_UP
-            yield Notice("budget", f"the conversation ends in about a minute: {why}", warning=False)
-            self._ask(WARNING.format(why=why))
+            why = USED_UP if self._cap_at == self._end_at else TOO_LONG
+            left = _in_words(self._cap_at - now)
+            yield Notice("budget", f"the conversation ends in {left}: {why}", warning=False)
+            self._ask(WARNING.format(left=left, why=why))
         if self._stopped_at is not None and now >= self._stopped_at + BLIP_S:
             self._answered()
         if self._end_at is not None and now >= self._end_at:
@@ -334,8 +360,9 @@ class DurableSession:
             self._end_at = now + caps.allowance.left_s(caps.today())
             self._last_moment = self._end_at + GRACE_S
             ends.append(self._end_at)
-        if ends and min(ends) - now > 2 * WARNING_S:  # a shorter one would begin with its own end
-            self._warn_at = min(ends) - WARNING_S
+        if ends and (left_s := min(ends) - now) > LEAST_S:
+            self._cap_at = min(ends)
+            self._warn_at = self._cap_at - min(WARNING_S, left_s / 2)
 
     def _count(self) -> None:
         caps = self._durable.caps
@@ -379,8 +406,7 @@ class DurableSession:
         self._background.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._bug = error
-            if self._queue.empty():
-                self._queue.put_nowait((None, Ended()))
+            self._wake()
 
     def _drop(self, link: _Link) -> None:
         """Let go of a session, in the background."""
@@ -407,7 +433,7 @@ class DurableSession:
             case Failed() | Ended():
                 yield from self._lost(link, event)
             case Expiring(in_s=in_s):
-                self._renew_at = self._now() + max(0.0, in_s - max(MARGIN * in_s, SHORT_NOTICE_S))
+                self._renew_at = _renewal_time(self._now(), in_s)
             case _:
                 event = _renamed(event, link.prefix)
                 if isinstance(event, ReplyAudio | ReplyText) and event.reply in self._unwanted:
@@ -422,7 +448,6 @@ class DurableSession:
             self._started = True
             self.input_rate_hz = link.session.input_rate_hz
             self.output_rate_hz = link.session.output_rate_hz
-            self.capabilities = link.session.capabilities
             self._sound = Sound(int(SOUND_S * self.input_rate_hz * 2))
             self._begin_caps(now)
             link.attached = True
@@ -431,15 +456,16 @@ class DurableSession:
         how = "was taken up again" if link.opening.resume else "goes on in a new session"
         gone_ms = round((now - (self._lost_at or now)) * 1000)
         yield Notice("reconnect", f"the conversation {how} at {link.provider.name} after {gone_ms} ms", warning=False)
-        self._lost_at = None
-        again = self._turn_from is not None and not link.opening.resume
-        self._attach(link, self._turn_from if again else self._lost_from)
+        self._attach(link, self._found(link))
 
     def _welcome(self, link: _Link, event: Ready, now: float) -> None:
         link.ready, link.ready_at, link.resume = True, now, event.resume
+        self.capabilities = link.session.capabilities
         self._untried = [provider for provider in self._durable.providers if provider is not link.provider]
         life_s = link.session.capabilities.max_session_s
         self._renew_at = None if life_s is None else now + life_s - min(MARGIN * life_s, MARGIN_S)
+        if link.expires_at is not None:
+            self._renew_at = _renewal_time(now, link.expires_at - now)
         if self._started:
             rate_hz = link.session.input_rate_hz
             link.up = Resampler(self.input_rate_hz, rate_hz) if rate_hz != self.input_rate_hz else None
@@ -459,11 +485,13 @@ class DurableSession:
             if pace and (early := sent_s / pace - (self._now() - began)) > 0:
                 await asyncio.sleep(early)
         link.attached = True
-        if self._turn_ended and not link.session.capabilities.server_turns:
+        over = self._turn_ended or self._stopped_at is not None  # as Pipit decided, or the session that was lost
+        if over and not link.session.capabilities.server_turns:
             await link.session.end_turn()
         wanted, self._wanted = self._wanted, []
-        for instructions in wanted:
-            await link.session.generate(instructions)
+        for wish in wanted:
+            await link.session.generate(wish.instructions)
+        self._wake()
 
     def _at_our_rate(self, link: _Link, event: Event) -> Event:
         if link.down is None or not isinstance(event, ReplyAudio):
@@ -484,7 +512,7 @@ class DurableSession:
         """Remember what another session would have to know."""
         match event:
             case UserStarted():
-                self._begin_turn(self._sound.end - int(LOOK_BACK_S * self.input_rate_hz) * 2)
+                self._begin_turn(0 if self._young else self._sound.end - int(LOOK_BACK_S * self.input_rate_hz) * 2)
                 if self._renewal is not None:  # it would not know of this turn
                     self._drop(self._renewal)
                     self._renewal, self._renew_at = None, self._now()
@@ -512,6 +540,17 @@ class DurableSession:
             case ToolCancelled(call=call):
                 self._calls.pop(call, None)
 
+    @property
+    def _young(self) -> bool:
+        """Whether all of the sound so far may belong to the first turn."""
+        return self._quiet_from == 0 and self._sound.end <= FIRST_TURN_S * self.input_rate_hz * 2
+
+    def _unanswered_from(self, link: _Link) -> int:
+        """Return where what a session has heard begins, of what it has made nothing yet."""
+        if not link.session.capabilities.server_turns:
+            return self._quiet_from  # it would have said nothing before the end of the turn
+        return 0 if self._young else self._sound.end
+
     def _begin_turn(self, position: int) -> None:
         if self._turn_from is None:
             self._turn_from, self._turn_lines = max(0, position), len(self._history)
@@ -527,6 +566,7 @@ class DurableSession:
     def _lost(self, link: _Link, event: Failed | Ended) -> Iterator[Event]:
         """Decide what comes after a session that has ended."""
         now = self._now()
+        lasted_s = now - link.ready_at if link.ready else 0.0
         self._drop(link)
         self._link = None
         if isinstance(event, Failed) and event.without and event.without not in self._without:
@@ -539,23 +579,24 @@ class DurableSession:
             return
         reason = event.reason or "the service ended the session"
         yield from self._cut(reason)
+        if self._lost_at is None and self._started:
+            self._lost_at, self._lost_from = now, self._sound.end
+            self._missed_from = self._unanswered_from(link)
         if self._renewal is not None:
             self._link, self._renewal = self._renewal, None
             if self._link.ready:
                 yield from self._promote(self._link, f"{link.provider.name} dropped the old session: {reason}")
             return
-        yield from self._again(link, event, reason, now)
+        yield from self._again(link, event, reason, now, lasted_s)
 
-    def _again(self, link: _Link, event: Failed | Ended, reason: str, now: float) -> Iterator[Event]:
+    def _again(self, link: _Link, event: Failed | Ended, reason: str, now: float, lasted_s: float) -> Iterator[Event]:
         kind = event.kind if isinstance(event, Failed) else "retryable"
-        if self._lost_at is None and self._started:
-            self._lost_at, self._lost_from = now, self._sound.end
         since_s = 0.0 if self._lost_at is None else now - self._lost_at
-        if link.opening.resume:  # refused: not a failure of the provider
+        if link.opening.resume and not link.ready_at:  # refused: not a failure of the provider
             yield Notice("reconnect", f"{link.provider.name} did not take the session up again: {reason}")
             self._retry = (now, link.provider, "")
             return
-        self._tries = 1 if link.ready and now - link.ready_at > STEADY_S else self._tries + 1
+        self._tries = 1 if lasted_s > STEADY_S else self._tries + 1
         self._losses = [*(time for time in self._losses if now - time < LOSSES_S), now]
         same = self._started and kind == "retryable" and self._tries < TRIES
         if not same and kind == "retryable":
@@ -579,12 +620,12 @@ class DurableSession:
         """End what a lost session had begun."""
         for name, live in self._live.items():
             said = self._history.done(name)
-            if live.received and said:
-                self._wanted.append(GO_ON.format(said=said))
+            if live.received and said and name not in self._unwanted:
+                self._wanted.append(_Wish(GO_ON.format(said=said), name))
             yield ReplyDone(name, "failed", reason)
         self._live.clear()
         if self._result is not None:
-            self._wanted.append(self._result)
+            self._wanted.append(_Wish(self._result))
             self._result = None
 
     # -- renewal -------------------------------------------------------------------------------------------------------------------
@@ -597,6 +638,8 @@ class DurableSession:
                 self._drop(link)
                 self._renewal, self._renew_at = None, self._now() + self._backoff.next_s() * 5
                 yield Notice("renewal", f"no new session yet: {reason}")
+            case Expiring(in_s=in_s):
+                link.expires_at = self._now() + in_s
             case Ended():
                 self._drop(link)
                 self._renewal, self._renew_at = None, self._now() + self._backoff.next_s() * 5
@@ -613,7 +656,15 @@ class DurableSession:
     def _promote(self, link: _Link, why: str) -> Iterator[Event]:
         self._welcome(link, Ready(resume=link.resume), self._now())
         yield Notice("renewal", f"the conversation goes on in a new session at {link.provider.name}: {why}", warning=False)
-        self._attach(link, self._turn_from)
+        self._attach(link, self._found(link))
+
+    def _found(self, link: _Link) -> int | None:
+        """Return from where in `_sound` a session must hear what another was to hear; None: from now on."""
+        lost, missed = self._lost_from, self._missed_from
+        self._lost_at = self._lost_from = self._missed_from = None
+        if link.opening.resume:  # it has heard the rest
+            return lost
+        return missed if self._turn_from is None else self._turn_from
 
     # -- what the conversation says ------------------------------------------------------------------------------------------------
 
@@ -641,7 +692,9 @@ class DurableSession:
         if reply is None:
             self._answered()  # nobody waits for the answer any more
             self._wanted.clear()
+            self._wake()
         else:
+            self._wanted = [wish for wish in self._wanted if wish.reply != reply]
             self._unwanted.append(reply)
             self._shorten(reply, heard_ms)
         link = self._link
@@ -678,7 +731,7 @@ class DurableSession:
         if (link := self._link) is not None and link.attached:
             await link.session.generate(instructions)
         else:
-            self._wanted.append(instructions)
+            self._wanted.append(_Wish(instructions))
 
     def _ask(self, instructions: str) -> None:
         self._spawn(self.generate(instructions))
@@ -694,9 +747,16 @@ class DurableSession:
     async def _close(self) -> None:
         links = [link for link in (self._link, self._renewal) if link is not None]
         self._link = self._renewal = None
-        if self._queue.empty():
-            self._queue.put_nowait((None, Ended("closed here")))  # wakes `events`
+        self._wake()
         await asyncio.gather(*(self._shut(link) for link in links), *self._background, return_exceptions=True)
+
+
+def _in_words(left_s: float) -> str:
+    return "about a minute" if left_s > 0.75 * WARNING_S else f"about {max(5, 5 * round(left_s / 5))} seconds"
+
+
+def _renewal_time(now: float, in_s: float) -> float:
+    return now + max(0.0, in_s - max(MARGIN * in_s, SHORT_NOTICE_S))
 
 
 def _own(name: str, prefix: str) -> str | None:

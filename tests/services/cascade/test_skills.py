@@ -135,7 +135,7 @@ async def test_results_that_make_no_sense_are_no_crash() -> None:
 
 async def test_what_pipit_wants_to_be_told_is_told() -> None:
     told = build(Settings())
-    said = [part async for part in told.think([User("hi"), Instruction(WARNING.format(why=TOO_LONG))], ())]
+    said = [part async for part in told.think([User("hi"), Instruction(WARNING.format(left="about a minute", why=TOO_LONG))], ())]
     assert said == [Text(f"This conversation will end in about a minute, because {TOO_LONG}.")]
     assert [part async for part in told.think([Instruction("Go on from there.")], ())] == [Text("")]
 
