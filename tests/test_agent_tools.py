@@ -72,16 +72,27 @@ async def test_the_agent_uses_tools_of_this_device_and_ends_the_conversation(tmp
     async def script(agent: Agent) -> None:
         agents.append(agent)
         await agent.until("input_audio_buffer.append")
-        await agent.speak("r1", ("c1", "set_volume", '{"change": -10}'), ("c2", "wait", "{}"), ("c3", "open_door", "{}"))
+        await agent.speak(
+            "r1",
+            ("c1", "set_volume", '{"change": -10}'),
+            ("c2", "wait", "{}"),
+            ("c3", "open_door \ud83d", "{}"),
+            ("c4", "say", '{"x": "half of \\ud83d"}'),
+            ("c5", "set_volume", '{"level": 1e999}'),
+        )
         await agent.until("response.create")
         await agent.speak("r2")
         await agent.until("input_audio_buffer.append")
-        await agent.speak("r3", ("c4", "end_conversation", "{}"))
+        await agent.speak("r3", ("c6", "end_conversation", "{}"))
         await agent.connection.wait_closed()
 
     wait = {"name": "wait", "description": "Waits.", "argv": ["/bin/sleep", "1.5"], "enabled": True}
+    x = {"type": "object", "properties": {"x": {"type": "string"}}}
+    say = {"name": "say", "description": "Says.", "argv": ["/bin/echo", "{x}"], "enabled": True, "parameters": x}
     async with asyncio.timeout(60), service(script) as url:
-        made = configuration(tmp_path, url, "realtime", tools={"command": [wait], "timers": False}, conversation={"idle_s": 20})
+        made = configuration(
+            tmp_path, url, "realtime", tools={"command": [wait, say], "timers": False}, conversation={"idle_s": 20}
+        )
         async with Daemon(made, tmp_path) as daemon:
             await daemon.until("ready")
             daemon.press()
@@ -90,15 +101,18 @@ async def test_the_agent_uses_tools_of_this_device_and_ends_the_conversation(tmp
             speaking = await daemon.until("state", state="speaking", previous="thinking", after=len(daemon.records))
             assert speaking["message"].endswith("on ReplyAudible")
             await daemon.until("state", state="idle", timeout_s=20, after=len(daemon.records))
-            assert {r["tool"] for r in daemon.of("tool")} == {"set_volume", "wait", "open_door", "end_conversation"}
+            assert {r["tool"] for r in daemon.of("tool")} == {"set_volume", "wait", "say", "open_door ?", "end_conversation"}
         assert daemon.noise == []
     names = [tool["name"] for tool in agents[0].session["tools"]]
-    assert names == ["get_volume", "set_volume", "get_time", "end_conversation", "wait"]
+    assert names == ["get_volume", "set_volume", "get_time", "end_conversation", "wait", "say"]
     outputs = {item["call_id"]: item["output"] for item in agents[0].items}
     assert outputs["c1"] == '{"level": 50}'
     assert outputs["c2"] == '{"output": ""}'
-    assert outputs["c3"] == 'Error: {"error": "this device has no tool open_door"}'
-    assert list(outputs)[:3] == ["c1", "c3", "c2"], "each as it came"
+    assert outputs["c3"] == 'Error: {"error": "this device has no tool open_door ?"}'
+    assert outputs["c4"] == '{"output": "half of ?"}'
+    assert outputs["c5"].startswith("Error: ")
+    assert sorted(outputs) == ["c1", "c2", "c3", "c4", "c5"]
+    assert list(outputs)[-1] == "c2", "each as it came"
 
 
 async def test_the_journal_says_that_the_next_service_took_over_and_the_conversation_survives_a_drop(tmp_path: Path) -> None:

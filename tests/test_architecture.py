@@ -63,6 +63,7 @@ MAY_NAME_PLUGINS = {"cli", "demo"}
 LIBRARIES: dict[str, set[str]] = {
     "gpiozero": {"buttons", "leds", "pins"},
     "h11": {"rehearsal"},
+    "httpx2": {"tools"},
     "mcp": {"tools"},
     "lgpio": {"pins"},
     "msgpack": {"rehearsal", "services"},
@@ -84,6 +85,7 @@ LIBRARIES: dict[str, set[str]] = {
 IMPORTED_WHEN_CHOSEN = {
     "gpiozero",
     "h11",
+    "httpx2",
     "lgpio",
     "mcp",
     "msgpack",

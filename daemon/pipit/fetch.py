@@ -160,7 +160,8 @@ class Stream:
 
     async def read(self, limit_bytes: int) -> bytes:
         """Return the whole body, which is not to be longer than this."""
-        if (length := self.headers.get("content-length", "")).isdecimal():
+        length = self.headers.get("content-length", "")
+        if length.isdecimal() and len(length) < 20:  # of thousands of digits Python makes no number
             _within(int(length), limit_bytes)
         body = bytearray()
         async for piece in self.pieces():

@@ -2,12 +2,19 @@
 
 The part of JSON Schema (draft 2020-12) that agents' tools are described with: type, enum, const, minimum, maximum, properties,
 required, items, minLength, maxLength. Other words are not checked here; they still tell the agent what is wanted.
+
+Nothing here trusts what it is given: arguments come from a model, and schemas from the owner or from a server.
 """
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+DEEPEST = 32
+"""So deep may JSON be nested, arguments and schemas alike; Python's own limit is some hundred."""
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "object": (Mapping,),
@@ -20,8 +27,35 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 }
 
 
+def plain(value: Any) -> Any:
+    """Return a copy that can be sent to everybody: JSON in UTF-8, with a question mark for each half of a surrogate pair.
+
+    Raises:
+        ValueError: it is not JSON, holds a number that is infinite or has thousands of digits, or is nested too deeply.
+    """
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [inner for outer in level for inner in _members(outer)]
+    if level:
+        raise ValueError(f"is nested deeper than {DEEPEST} times")
+    try:
+        written = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except TypeError as error:
+        raise ValueError(f"is not JSON ({error})") from None
+    return json.loads(written.encode("utf-8", "replace"))
+
+
+def _members(value: Any) -> list[Any]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return list(value) if isinstance(value, (list, tuple)) else []
+
+
+# -- values ------------------------------------------------------------------------------------------------------------------------
+
+
 def problems(schema: Mapping[str, Any], value: Any, path: str = "") -> Iterator[str]:
-    """Yield what is wrong with a value, in words for the agent."""
+    """Yield what is wrong with a value, in words for the agent. The schema is one without flaws, the value is plain."""
     name = path or "the arguments"
     kinds = schema.get("type")
     allowed = [kinds] if isinstance(kinds, str) else kinds if isinstance(kinds, list) else []
@@ -63,4 +97,64 @@ def _is(kind: object, value: Any) -> bool:
         return kind == "boolean"
     if kind == "integer" and isinstance(value, float):
         return value.is_integer()
-    return isinstance(value, _TYPES.get(str(kind), (object,)))
+    return isinstance(value, _TYPES[str(kind)])
+
+
+# -- schemas -----------------------------------------------------------------------------------------------------------------------
+
+
+def flaws(schema: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the schema of a tool's arguments, which is that of an object."""
+    try:
+        plain(schema)
+    except ValueError as error:
+        yield f"it {error}"
+        return
+    if schema.get("type") != "object":
+        yield "it must be the schema of an object: {type: object, properties: {...}}"
+    yield from _flaws(schema, "")
+
+
+def _flaws(schema: Mapping[str, Any], path: str) -> Iterator[str]:
+    where = f"{path}." if path else ""
+    for word, (fits, wanted) in _WORDS.items():
+        if word in schema and not fits(schema[word]):
+            yield f"{where}{word} must be {wanted}"
+    inside = schema.get("properties")
+    for key, inner in inside.items() if isinstance(inside, Mapping) else ():
+        if isinstance(inner, Mapping):
+            yield from _flaws(inner, f"{where}properties.{key}")
+        elif not isinstance(inner, bool):
+            yield f"{where}properties.{key} must be a schema"
+    if isinstance(items := schema.get("items"), Mapping):
+        yield from _flaws(items, f"{where}items")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_length(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+
+
+def _are_types(value: Any) -> bool:
+    named = [value] if isinstance(value, str) else value
+    return _are_texts(named) and all(name in _TYPES for name in named)
+
+
+_WORDS = {
+    "type": (_are_types, f"of {', '.join(_TYPES)}, or a list of these"),
+    "enum": (lambda value: isinstance(value, (list, tuple)), "a list"),
+    "minimum": (_is_number, "a number"),
+    "maximum": (_is_number, "a number"),
+    "minLength": (_is_length, "a whole number"),
+    "maxLength": (_is_length, "a whole number"),
+    "properties": (lambda value: isinstance(value, Mapping), "a mapping of names to schemas"),
+    "required": (_are_texts, "a list of names"),
+}
+"""Word -> whether its value can be used, and what that has to be."""

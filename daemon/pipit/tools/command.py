@@ -44,9 +44,10 @@ def _argv(settings: Command, arguments: Mapping[str, Any]) -> list[str]:
     return argv
 
 
-async def _execute(settings: Command, argv: list[str]) -> str:
-    try:
-        process = await asyncio.create_subprocess_exec(
+async def _start(argv: list[str]) -> asyncio.subprocess.Process:
+    """Start a program. Being cancelled ends it; asyncio itself would then wait for ever for one that is starting."""
+    starting = asyncio.create_task(
+        asyncio.create_subprocess_exec(
             *argv,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -55,6 +56,19 @@ async def _execute(settings: Command, argv: list[str]) -> str:
             cwd="/",
             start_new_session=True,
         )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait([starting])
+        with contextlib.suppress(OSError):
+            await _end(starting.result())
+        raise
+
+
+async def _execute(settings: Command, argv: list[str]) -> str:
+    try:
+        process = await _start(argv)
     except OSError as error:
         raise ToolError(f"{settings.argv[0]} cannot be run: {error.strerror}") from None
     assert process.stdout is not None
@@ -81,5 +95,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     """Kill the program and its children, and take its status."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    # Before waiting: a child that left the group may hold the pipe open, and asyncio does not see its end while it is full.
+    process._transport.close()  # type: ignore[attr-defined]
     await asyncio.shield(process.wait())
-    process._transport.close()  # type: ignore[attr-defined]  # a child that left the group may hold the pipe open

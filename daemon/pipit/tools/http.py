@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 from pipit.core.tool import Declaration
 from pipit.fetch import FetchError, fetch
 from pipit.tools import Tool, ToolError
+from pipit.tools.arguments import plain
 from pipit.tools.settings import SECRET, Http, fill, placeholders
 
 
@@ -25,19 +26,22 @@ def http_tool(settings: Http) -> Tool:
 
 async def _request(settings: Http, arguments: Mapping[str, Any]) -> str:
     secret = settings.secret.reveal() if settings.secret else ""
-    plain = {name: _text(value) for name, value in arguments.items()}
-    missing = (placeholders(settings.url) | placeholders(settings.headers) | placeholders(settings.body)) - {SECRET} - set(plain)
+    texts = {name: _text(value) for name, value in arguments.items()}
+    missing = (placeholders(settings.url) | placeholders(settings.headers) | placeholders(settings.body)) - {SECRET} - set(texts)
     if missing:
         raise ToolError(f"{', '.join(sorted(missing))} is missing")
-    in_url = {name: quote(value, safe="") for name, value in (plain | {SECRET: secret}).items()}
-    headers = {name: fill(str(value), plain | {SECRET: secret}) for name, value in settings.headers.items()}
+    in_url = {name: quote(value, safe="") for name, value in (texts | {SECRET: secret}).items()}
+    headers = {name: fill(str(value), texts | {SECRET: secret}) for name, value in settings.headers.items()}
     body = b""
     if settings.body or settings.method not in ("GET", "DELETE"):
         body = json.dumps(_filled(settings.body, arguments) if settings.body else dict(arguments)).encode()
         headers = {"Content-Type": "application/json", **headers}
+    address = fill(settings.url, in_url)
+    if _leaves(settings.url, address):
+        raise ToolError("an argument may not be . or ..")
     try:
         answer = await fetch(
-            fill(settings.url, in_url),
+            address,
             method=settings.method,
             headers=headers,
             body=body,
@@ -51,7 +55,16 @@ async def _request(settings: Http, arguments: Mapping[str, Any]) -> str:
         words = words.replace(secret, "…")
     if answer.status >= 400:
         raise ToolError(f"{urlsplit(settings.url).hostname} answered HTTP {answer.status}: {words[:300]}")
-    return json.dumps({"status": answer.status, "body": _parsed(words)}, ensure_ascii=False)
+    try:
+        return json.dumps({"status": answer.status, "body": plain(json.loads(words))}, ensure_ascii=False)
+    except (ValueError, RecursionError):  # not JSON
+        return json.dumps({"status": answer.status, "body": words}, ensure_ascii=False)
+
+
+def _leaves(template: str, address: str) -> bool:
+    """Tell whether arguments have made a step of the path that means another folder (RFC 3986, 5.2.4)."""
+    steps = zip(urlsplit(template).path.split("/"), urlsplit(address).path.split("/"), strict=True)
+    return any(filled in (".", "..") and filled != written for written, filled in steps)
 
 
 def _text(value: Any) -> str:
@@ -70,10 +83,3 @@ def _filled(template: Any, arguments: Mapping[str, Any]) -> Any:
     if isinstance(template, list):
         return [_filled(value, arguments) for value in template]
     return template
-
-
-def _parsed(words: str) -> Any:
-    try:
-        return json.loads(words)
-    except (ValueError, RecursionError):
-        return words

@@ -8,17 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
+import re
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipit.core.tool import Declaration
 from pipit.errors import ConfigError
 from pipit.tools import Tool, ToolError
+from pipit.tools.arguments import flaws, plain
 from pipit.tools.settings import SECRET, McpServer, fill
 
 if TYPE_CHECKING:
     from mcp import Client
+
+PAGES = 20
+"""So many pages of a list of tools are read."""
+
+LONGEST_DESCRIPTION = 1024
+"""Characters of a tool's description that the agent is told."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a server can do."""
+
+    tools: tuple[Tool, ...]
+    problems: tuple[str, ...] = ()
+    """Why others that are allowed are not among them."""
 
 
 class Server:
@@ -32,29 +49,54 @@ class Server:
     """
 
     def __init__(self, settings: McpServer) -> None:
-        if importlib.util.find_spec("mcp") is None:
-            raise ConfigError("tools.mcp: needs the Python package mcp: pip install 'pipit[mcp]'")
+        try:  # here, because it takes a second or more, in which a conversation could not go on
+            from pipit.tools.mcp_client import connected
+        except ImportError as error:
+            raise ConfigError(f"tools.mcp: needs the Python package mcp: pip install 'pipit[mcp]' ({error})") from None
         self.name = settings.name
         self._settings = settings
+        self._open = connected
 
-    async def tools(self) -> list[Tool]:
+    async def tools(self) -> Found:
         """Ask what it can do; return what of that is allowed.
 
         Raises:
-            ToolError: it cannot be reached, or something allowed is not there.
+            ToolError: it cannot be reached or gives no sense.
         """
+        found = await self._list()
+        tools, wrong = [], []
+        for tool in found:
+            if tool.name not in self._settings.allow:
+                continue
+            try:
+                tools.append(self._tool(tool.name, tool.description or "", dict(tool.input_schema)))
+            except ToolError as error:
+                wrong.append(str(error))
+        if missing := sorted(set(self._settings.allow) - {tool.name for tool in found}):
+            wrong.append(f"it has no tool {', '.join(missing)}; it has {', '.join(tool.name for tool in found)}")
+        return Found(tuple(tools), tuple(wrong))
+
+    async def _list(self) -> list[Any]:
+        found, cursor = [], None
         async with self._connected() as client:
-            found = (await client.list_tools()).tools
-        missing = set(self._settings.allow) - {tool.name for tool in found}
-        if missing:
-            raise ToolError(f"has no tool {', '.join(sorted(missing))}; it has {', '.join(tool.name for tool in found)}")
-        return [self._tool(tool) for tool in found if tool.name in self._settings.allow]
+            for _ in range(PAGES):
+                page = await client.list_tools(cursor=cursor)
+                found += page.tools
+                cursor = page.next_cursor
+                if cursor is None:
+                    break
+        return found
 
-    def _tool(self, tool: Any) -> Tool:
+    def _tool(self, name: str, description: str, schema: dict[str, Any]) -> Tool:
+        """Return a tool under a name that every service takes: servers call theirs light.turn_on."""
+
         async def run(arguments: Mapping[str, Any]) -> str:
-            return await self._call(tool.name, arguments)
+            return await self._call(name, arguments)
 
-        return Tool(Declaration(tool.name, tool.description or "", dict(tool.input_schema)), run)
+        if wrong := next(flaws(schema), ""):
+            raise ToolError(f"the schema of {name} cannot be used: {wrong}")
+        offered = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64]
+        return Tool(Declaration(offered, plain(description)[:LONGEST_DESCRIPTION], plain(schema)), run)
 
     async def _call(self, name: str, arguments: Mapping[str, Any]) -> str:
         async with self._connected() as client:
@@ -67,19 +109,11 @@ class Server:
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[Client]:
         """Connect; whatever goes wrong inside becomes a ToolError, since the package raises many kinds, often in groups."""
-        from mcp import Client
-        from mcp.client.streamable_http import streamable_http_client
-        from mcp.shared._httpx_utils import create_mcp_http_client
-
         settings = self._settings
         secret = settings.secret.reveal() if settings.secret else ""
         headers = {name: fill(str(value), {SECRET: secret}) for name, value in settings.headers.items()}
         try:
-            async with (
-                asyncio.timeout(settings.timeout_s),
-                create_mcp_http_client(headers=headers) as http,
-                Client(streamable_http_client(settings.url, http_client=http)) as client,
-            ):
+            async with asyncio.timeout(settings.timeout_s), self._open(settings.url, headers) as client:
                 yield client
         except TimeoutError:
             raise ToolError(f"{self.name} did not answer within {settings.timeout_s:g} s") from None

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pipit.core.options import Secret, option
 from pipit.errors import ConfigError
+from pipit.tools.arguments import flaws, plain
 
 SECRET = "secret"
 """The placeholder `{secret}`."""
@@ -55,12 +56,7 @@ class Http:
     limit_bytes: int = option(16384, "Longest answer that is read.", unit="bytes", minimum=100, maximum=1000000)
 
     def __post_init__(self) -> None:
-        problems = _naming(self.name) + _schema(self.parameters)
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            problems.append("url: this is no address; it must look like http://HOST/PATH")
-        elif placeholders(parts.netloc):
-            problems.append("url: the host cannot be an argument; write it out")
+        problems = _naming(self.name) + _schema(self.parameters) + _address(self.url) + _as_json(self.body)
         if not all(isinstance(value, str) for value in self.headers.values()):
             problems.append("headers: every one needs a text; put numbers in quotes")
         problems += _unknown("url", placeholders(self.url), self.parameters, secret=self.secret is not None)
@@ -108,10 +104,7 @@ class McpServer:
     timeout_s: float = option(10.0, "Longest time that a call may take.", unit="s", minimum=0.5, maximum=60)
 
     def __post_init__(self) -> None:
-        problems = _naming(self.name)
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            problems.append("url: this is no address; it must look like http://HOST/PATH")
+        problems = _naming(self.name) + _address(self.url)
         if not all(isinstance(value, str) for value in self.headers.values()):
             problems.append("headers: every one needs a text; put numbers in quotes")
         problems += _unknown("headers", placeholders(self.headers), {}, secret=self.secret is not None)
@@ -134,7 +127,16 @@ class Settings:
 
     def __post_init__(self) -> None:
         counted = Counter([*builtin_names(self), *(tool.name for tool in self.http), *(tool.name for tool in self.command)])
-        _raise([f'the name "{name}" is used {times} times; give each tool its own' for name, times in counted.items() if times > 1])
+        problems = [
+            f'the name "{name}" is used {times} times; give each tool its own' for name, times in counted.items() if times > 1
+        ]
+        servers = Counter(server.name for server in self.mcp)
+        problems += [
+            f'mcp: the name "{name}" is used {times} times; give each server its own'
+            for name, times in servers.items()
+            if times > 1
+        ]
+        _raise(problems)
 
 
 def builtin_names(settings: Settings) -> Iterable[str]:
@@ -154,10 +156,24 @@ def _naming(name: str) -> list[str]:
 
 
 def _schema(parameters: Mapping[str, Any]) -> list[str]:
-    if not parameters:
-        return []
-    if parameters.get("type") != "object" or not isinstance(parameters.get("properties", {}), Mapping):
-        return ["parameters: must be the JSON Schema of an object: {type: object, properties: {...}}"]
+    return [f"parameters: {flaw}" for flaw in flaws(parameters)] if parameters else []
+
+
+def _address(url: str) -> list[str]:
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return ["url: the host cannot be an argument; write it out"] if placeholders(parts.netloc) else []
+    except ValueError:  # half an IPv6 address, or a port that is none
+        pass
+    return ["url: this is no address; it must look like http://HOST/PATH"]
+
+
+def _as_json(body: Mapping[str, Any]) -> list[str]:
+    try:
+        plain(body)
+    except ValueError as error:
+        return [f"body: it {error}"]
     return []
 
 
