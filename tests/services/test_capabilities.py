@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import sys
@@ -15,17 +16,35 @@ import pytest
 
 from pipit.core.options import Secret
 from pipit.core.tool import Declaration
-from pipit.services import NAMES, Codec, Expiring, Line, Opening, Ready, ReplyAudio, ReplyDone, ReplyText, ToolCall, UserText
+from pipit.errors import ConfigError
+from pipit.services import (
+    NAMES,
+    NEW,
+    Codec,
+    Event,
+    Line,
+    Opening,
+    Ready,
+    ReplyAudio,
+    ReplyDone,
+    ReplyText,
+    ToolCall,
+    UserText,
+    assemblyai,
+    openai_realtime,
+)
 from pipit.services.assemblyai import AssemblyAI
 from pipit.services.assemblyai import Settings as AssemblyAISettings
+from pipit.services.durable import Durable, DurableSession, Provider, _Link
 from pipit.services.openai_presets import PRESETS
 from pipit.services.openai_realtime import OpenAIRealtime, Settings
+from pipit.services.websocket import WebSocketSession
 
 COLUMNS = (
     *("sound in/out, kHz", "end of turn", "interruption", "truncation", "tools", "what you said", "what it said", "greeting"),
     *("exact speech", "resume", "renewal"),
 )
-_OPENAI = ("24/24", "service or Pipit", "voice, button", "yes", "yes", "yes", "yes", "asked for", "no", "no", "60 min")
+_OPENAI = ("24/24", "service or Pipit", "voice, button", "yes", "yes", "yes", "yes", "asked for", "no", "no", "after 58 min")
 
 
 def _like_openai(**cells: str) -> tuple[str, ...]:
@@ -35,24 +54,27 @@ def _like_openai(**cells: str) -> tuple[str, ...]:
 
 CELLS: dict[str, tuple[str, ...]] = {
     "openai": _OPENAI,
-    "azure": _like_openai(renewal="30 min"),
-    "yandex": _like_openai(sound_in_out_kHz="24/44.1", renewal="5 min"),
-    "xai": _like_openai(exact_speech="greeting", greeting="word for word", renewal="when dropped"),
+    "azure": _like_openai(renewal="after 28 min"),
+    "yandex": _like_openai(sound_in_out_kHz="24/44.1", end_of_turn="service", what_you_said="if it tells", renewal="after 4 min"),
+    "xai": _like_openai(exact_speech="greeting", greeting="word for word", what_you_said="if it tells"),
     "inworld": _like_openai(what_you_said="if it tells", renewal="when dropped"),
-    "qwen": _like_openai(sound_in_out_kHz="16/24", truncation="no", what_you_said="if it tells", renewal="when dropped"),
+    "qwen": _like_openai(sound_in_out_kHz="16/24", truncation="no", what_you_said="if it tells", renewal="after 118 min"),
     "localai": _like_openai(truncation="no", what_you_said="if it tells", renewal="when dropped"),
     "speaches": _like_openai(truncation="no", what_you_said="if it tells", renewal="when dropped"),
     "realtime": _like_openai(what_you_said="if it tells", renewal="when dropped"),
     "realtime-beta": _like_openai(what_you_said="if it tells", renewal="when dropped"),
     "assemblyai": (
-        *("24/24", "service", "voice; button: here only", "no", "yes", "yes", "yes", "word for word", "greeting", "30 s"),
-        "as it tells",
+        *("24/24 or 8/8", "service", "voice; button: here only", "no", "yes", "yes", "yes", "word for word", "greeting"),
+        *("30 s, if accepted", "as it tells, or after 58 min"),
     ),
     "fish": ("16/24", "Pipit", "voice, button", "yes", "yes", "yes", "yes", "word for word", "greeting", "no", "not needed"),
     "local": ("16/22.05", "Pipit", "voice, button", "yes", "yes", "yes", "yes", "word for word", "greeting", "no", "not needed"),
 }
-"""Service -> one cell for each column. "when dropped": a lost session is replaced; nobody has said how long one lasts.
-"as it tells": a session says, when it begins, how long it will last.
+"""Service -> one cell for each column.
+
+"if it tells": Pipit does not ask for it, and shows it where the service writes it down by itself, as Yandex, xAI and Qwen document.
+"when dropped": a lost session is replaced; nobody has said how long one lasts. "as it tells": a session says, when it begins, how
+long it will last.
 """
 
 CODECS = [name for name, module in NAMES.items() if not module.startswith("cascade.")]
@@ -60,8 +82,6 @@ CODECS = [name for name, module in NAMES.items() if not module.startswith("casca
 
 LAMP = Declaration("lamp", "Switches the lamp.")
 SOUND = bytes(range(1, 97)) * 50
-TELL_BY_THEMSELVES = ("yandex", "xai")
-"""These write down what you said without being asked to."""
 
 
 def codec(name: str, opening: Opening = Opening(tools=(LAMP,)), **options: Any) -> Codec:  # noqa: B008 (frozen)
@@ -112,17 +132,34 @@ def sound(name: str) -> str:
     (message,) = made.audio(SOUND)
     assert base64.b64decode(json.loads(message)["audio"]) == SOUND
     assert [event.pcm for event in reply(made, name) if isinstance(event, ReplyAudio)] == [SOUND]
-    return f"{made.input_rate_hz / 1000:g}/{made.output_rate_hz / 1000:g}"
+    others = [opened(name, encoding=encoding)[0] for encoding in ("audio/pcmu", "audio/pcma")] if name == "assemblyai" else []
+    for other in others:
+        (message,) = other.audio(SOUND)
+        assert len(base64.b64decode(json.loads(message)["audio"])) == len(SOUND) // 2
+    return " or ".join(dict.fromkeys(f"{c.input_rate_hz / 1000:g}/{c.output_rate_hz / 1000:g}" for c in (made, *others)))
 
 
 def end_of_turn(name: str) -> str:
     assert opened(name)[0].capabilities.server_turns
-    if name == "assemblyai":
-        return "service"  # it has no way to leave it to the client
+    if "service.turn_detection.type" in _problems(name, {"type": "none"}):
+        return "service"  # it has no known way to leave it to the client
     made, *_ = opened(name, turn_detection={"type": "none"})
     assert not made.capabilities.server_turns
     assert "input_audio_buffer.commit" in kinds(made.end_turn())
     return "service or Pipit"
+
+
+def _problems(name: str, turn_detection: dict[str, Any]) -> str:
+    """Return what is wrong with a configuration."""
+    given: dict[str, Any] = {"api_key": Secret("k" * 10), "url": "ws://localhost/", "turn_detection": turn_detection}
+    try:
+        if name == "assemblyai":
+            assemblyai.build(AssemblyAISettings(**given))
+        else:
+            openai_realtime.build(Settings(model="m", **given), name)
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def interruption(name: str) -> str:
@@ -171,7 +208,7 @@ def what_you_said(name: str) -> str:
     kind = "conversation.item.input_audio_transcription.completed"
     assert feed(made, type=kind, item_id="u", transcript="Hi") == [UserText("Hi", True, "u")]
     asked = session.get("audio", {}).get("input", {}).get("transcription")
-    return "yes" if asked or name in TELL_BY_THEMSELVES else "if it tells"
+    return "yes" if asked else "if it tells"
 
 
 def what_it_said(name: str) -> str:
@@ -202,7 +239,7 @@ def resume(name: str) -> str:
         return "no"
     again = codec(name, Opening(resume=ready.resume))
     assert kinds(again.hello()) == ["session.resume"]
-    return f"{made.capabilities.resume_s:g} s"
+    return f"{made.capabilities.resume_s:g} s, if accepted"
 
 
 def renewal(name: str) -> str:
@@ -211,12 +248,36 @@ def renewal(name: str) -> str:
     carried = [*again.hello()]
     feed(again, type="session.created", session={"id": "s"})
     assert "Is it raining?" in "".join(map(str, [*carried, *again.to_send()]))
-    limit_s = made.capabilities.max_session_s
-    if name == "assemblyai":
-        ready = feed(codec(name), type="session.ready", session_id="s", timestamp=1000.0, expires_at=4600.0)
-        assert ready[1:] == [Expiring(3600.0)]
-        return "as it tells"
-    return "when dropped" if limit_s is None else f"{limit_s / 60:g} min"
+    ready: list[Event] = [Ready("s")]
+    planned = _planned_s(made, ready)
+    if planned is None:
+        return "when dropped"
+    assert made.capabilities.max_session_s is not None
+    assert planned < made.capabilities.max_session_s
+    cell = f"after {planned / 60:.0f} min"
+    if name != "assemblyai":
+        return cell
+    ready = feed(codec(name), type="session.ready", session_id="s", timestamp=1000.0, expires_at=2800.0)
+    told = _planned_s(made, ready)
+    assert told is not None
+    assert 0 < told < 1800
+    return f"as it tells, or {cell}"
+
+
+def _planned_s(made: Codec, events: list[Event]) -> float | None:
+    """Return after what time a conversation that begins so goes on in a new session."""
+
+    async def planned() -> float | None:
+        session = WebSocketSession(made)
+        provider = Provider("p", lambda _=NEW: session)
+        conversation = DurableSession(Durable([provider]))
+        link = conversation._link = _Link(session, provider, NEW, "")
+        began = asyncio.get_running_loop().time()
+        for event in events:
+            list(conversation._take(link, event))
+        return None if conversation._renew_at is None else conversation._renew_at - began
+
+    return asyncio.run(planned())
 
 
 MEASURED: dict[str, Callable[[str], str]] = dict(

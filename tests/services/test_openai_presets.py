@@ -13,7 +13,7 @@ from pipit.core.options import Secret
 from pipit.core.tool import Declaration
 from pipit.errors import ConfigError
 from pipit.services import Failed, Line, Opening, Ready, ReplyDone, ReplyStarted, ReplyText, UserStarted, UserStopped, UserText
-from pipit.services.openai_presets import OPTIONAL, PRESETS, session_object
+from pipit.services.openai_presets import OPTIONAL, PRESETS, heard_field, session_object
 from pipit.services.openai_realtime import OpenAIRealtime, Settings, build
 
 KEY = "k-0123456789"
@@ -235,8 +235,6 @@ def test_qwen_is_sent_nothing_before_it_has_spoken() -> None:
     assert update["session"] == {
         "instructions": "You live in a kitchen speaker. Answer briefly.",
         "modalities": ["text", "audio"],
-        "input_audio_format": "pcm",
-        "output_audio_format": "pcm",
         "voice": "Cherry",
     }
     feed(made, type="session.created", session={"id": "s"})
@@ -384,10 +382,21 @@ def test_yandex_answers_by_itself_where_the_owner_lets_it() -> None:
     assert made.to_send() == []
 
 
-def test_yandex_without_turn_detection() -> None:
-    made = ready("yandex", turn_detection={"type": "none"})
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "yandex"])
+def test_turns_are_left_to_pipit_in_the_services_own_words(name: str) -> None:
+    made = ready(name, turn_detection={"type": "none"})
     assert made.capabilities.server_turns is False
     assert [m["type"] for m in sent(made.end_turn())] == ["input_audio_buffer.commit", "response.create"]
+    expected = {"type": None} if name == "xai" else None
+    session = configured(codec(name, turn_detection={"type": "none"}))
+    assert heard_field(session, PRESETS[name], "turn_detection") == expected
+
+
+def test_turns_are_not_left_to_pipit_where_nothing_is_known_of_it() -> None:
+    settings = Settings(api_key=Secret(KEY), turn_detection={"type": "none"}, **NEEDED["yandex"])  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"service.turn_detection.type: Yandex AI Studio finds the end of a turn itself; as far"):
+        build(settings, "yandex")
+    assert ready("yandex", extra={"audio": {"input": {"turn_detection": None}}}).capabilities.server_turns is False
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -103,7 +103,8 @@ class XAI(Dialect):
                     raise Refused("unknown", f"session.audio.{name}", f"Unknown parameter: {name} belongs into session itself.")
             _any_voice(session)
             if "turn_detection" in session:
-                hears["turn_detection"] = session.pop("turn_detection")
+                chosen = session.pop("turn_detection")
+                hears["turn_detection"] = None if chosen == {"type": None} else chosen
             _spoken_forms(session)
             _only_server_vad(hears)
             hears.setdefault("transcription", {"model": "gpt-4o-mini-transcribe"})

@@ -45,9 +45,7 @@ class Preset:
     input_rate_hz: int = 24000
     output_rate_hz: int = 24000
     beta_format: str = "pcm16"
-    """What PCM is called in the beta dialect."""
-    modalities: tuple[str, ...] = ()
-    """What a reply consists of; empty: what is usual in the dialect."""
+    """What PCM is called in the beta dialect. Empty: formats are not mentioned, and the service's own apply."""
     voice: str | None = None
     """Used where the owner names none, at services that have no default."""
     at_top: bool = False
@@ -60,6 +58,8 @@ class Preset:
     """How the service writes down what the person says; None where it has no such option."""
     turn_detection: Mapping[str, Any] = field(default_factory=dict)
     """Used where the owner says nothing."""
+    manual_turns: Literal["null", "type", "unknown"] = "null"
+    """How turns are left to Pipit: `turn_detection: null`, `turn_detection: {type: null}`, or nothing is known about it."""
     after_created: bool = False
     """The service must have said `session.created` before it is sent anything."""
     commits: bool = False
@@ -78,7 +78,7 @@ class Preset:
     max_session_s: float | None = None
     """The service ends a session after this time."""
     extra_session: Mapping[str, Any] = field(default_factory=dict)
-    """Merged into the session, below the owner's `extra`."""
+    """Fields that only this service has, or wants otherwise; merged into the session, below the owner's `extra`."""
 
 
 OPENAI = Preset(
@@ -111,7 +111,7 @@ YANDEX = Preset(
     bearer_prefix="t1.",  # an IAM token
     # From here on as in its tutorial "Creating a voice agent".
     output_rate_hz=44100,
-    modalities=("text", "audio"),
+    extra_session={"output_modalities": ["text", "audio"]},
     voice="marina",
     turn_detection={
         "type": "server_vad",
@@ -120,6 +120,7 @@ YANDEX = Preset(
         "create_response": False,
         "interrupt_response": False,
     },
+    manual_turns="unknown",  # its documentation knows no other value than server_vad
     commits=True,
     cancels=True,
     ping=False,  # pings stayed without an answer in a published recording, and the socket was given up for dead
@@ -132,8 +133,10 @@ XAI = Preset(
     url="wss://api.x.ai/v1/realtime?model={model}",
     model="grok-voice-latest",
     at_top=True,
+    manual_turns="type",  # its documentation: turn_detection.type is "server_vad" or null
     exact_speech=True,
     pronounces="replace",
+    max_session_s=3600,  # as fal.ai, which passes it on, has it in its documentation; xAI's own says nothing about it
 )
 
 INWORLD = Preset(
@@ -152,12 +155,16 @@ QWEN = Preset(
     url="wss://dashscope-intl.aliyuncs.com/api-ws/v1/realtime?model={model}",
     model="qwen3.5-omni-plus-realtime",
     dialect="beta",
-    beta_format="pcm",
+    # Its documentation calls both formats "pcm" since March 2026 and called them "pcm16" and "pcm24" before; its own client
+    # (package dashscope 2.0.2) says "pcm16" of both. All mean 16 kHz in and 24 kHz out, that client's default.
+    beta_format="",
     input_rate_hz=16000,
-    modalities=("text", "audio"),
+    extra_session={"modalities": ["text", "audio"]},  # in this order, as it is documented
+    # No transcription is asked for: in its documentation a session has one when it begins, and names of models have changed.
     tool_shape="nested",
     after_created=True,
     truncate=False,
+    max_session_s=7200,  # its user guide
 )
 
 LOCALAI = Preset(
@@ -213,6 +220,10 @@ def missing(settings: ServiceSettings, preset: Preset) -> list[str]:
         problems.append(f"service.url: {preset.title} has no address of its own; write it, like {preset.url_hint}")
     elif preset.model_hint and not (settings.model or preset.model or (settings.url and "model=" in settings.url)):
         problems.append(f"service.model: {preset.title} needs one: {preset.model_hint}")
+    if preset.manual_turns == "unknown" and _manual(settings.turn_detection):
+        problems.append(
+            f"service.turn_detection.type: {preset.title} finds the end of a turn itself; as far as is known, none is not possible"
+        )
     return problems
 
 
@@ -272,8 +283,14 @@ def _turn_detection(settings: ServiceSettings, preset: Preset) -> dict[str, Any]
     chosen = settings.turn_detection or preset.turn_detection
     if not chosen:
         return {}
-    manual = chosen.get("type") in (None, "none")
-    return {"turn_detection": None if manual else dict(chosen)}
+    if _manual(chosen):
+        return {"turn_detection": {"type": None} if preset.manual_turns == "type" else None}
+    return {"turn_detection": dict(chosen)}
+
+
+def _manual(chosen: Mapping[str, Any]) -> bool:
+    """Whether the owner leaves turns to Pipit."""
+    return bool(chosen) and chosen.get("type") in (None, "none")
 
 
 def _voice(settings: ServiceSettings, preset: Preset) -> dict[str, Any]:
@@ -295,7 +312,7 @@ def _ga_session(settings: ServiceSettings, preset: Preset) -> dict[str, Any]:
     return {
         "type": "realtime",
         "instructions": _instructions(settings, preset),
-        "output_modalities": list(preset.modalities or ("audio",)),
+        "output_modalities": ["audio"],
         "audio": {"input": hears, "output": speaks},
         **top,
     }
@@ -304,10 +321,10 @@ def _ga_session(settings: ServiceSettings, preset: Preset) -> dict[str, Any]:
 def _beta_session(settings: ServiceSettings, preset: Preset) -> dict[str, Any]:
     session: dict[str, Any] = {
         "instructions": _instructions(settings, preset),
-        "modalities": list(preset.modalities or ("audio", "text")),
-        "input_audio_format": preset.beta_format,
-        "output_audio_format": preset.beta_format,
+        "modalities": ["audio", "text"],
     }
+    if preset.beta_format:
+        session |= {"input_audio_format": preset.beta_format, "output_audio_format": preset.beta_format}
     if preset.transcription is not None:
         session["input_audio_transcription"] = dict(preset.transcription)
     return session | _voice(settings, preset) | _turn_detection(settings, preset)

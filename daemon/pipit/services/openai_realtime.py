@@ -211,7 +211,7 @@ class OpenAIRealtime:
         self._unique = f"pipit-{uuid.uuid4().hex[:12]}"
         self._session = session_object(settings, preset, opening)
         detection = heard_field(self._session, preset, "turn_detection")
-        self._manual = detection is None
+        self._manual = detection is None or (isinstance(detection, Mapping) and detection.get("type", "") is None)
         detection = detection if isinstance(detection, Mapping) else {}
         self._creates = not self._manual and detection.get("create_response", True) is not False
         self._interrupts = not self._manual and detection.get("interrupt_response", True) is not False
