@@ -306,7 +306,7 @@ class AssemblyAI:
                 await self._fail(reply)
             else:
                 await self._speak(reply, said)
-                if said.call is not None:
+                if said.call is not None and not said.sentences:
                     await self._call(reply, said.call)
         except asyncio.CancelledError:
             if not reply.interrupted:
@@ -327,6 +327,8 @@ class AssemblyAI:
             async with aclosing(sound(sentence, sizes, rate_hz, output["voice"], volume=output["volume"])) as pieces:
                 frames = [frame async for frame in pieces]
             await self._send_words(reply, sentence, sum(map(len, frames)) / 2 / rate_hz)
+            if said.call is not None and sentence is said.sentences[-1]:
+                await self._call(reply, said.call)  # while the sentence is being spoken, so that it can be talked over
             for frame in frames:
                 await self._send_frame(reply, frame, written, began)
 

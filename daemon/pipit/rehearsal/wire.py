@@ -102,6 +102,7 @@ class Wire:
         self._places = 0
         self._overtaken: Mapping[str, Any] | None = None
         self._waiting: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
         self.on_error: Callable[[], Awaitable[None]] | None = None
         """How the service says that it has failed, where it can."""
 
@@ -182,8 +183,10 @@ class Wire:
             self._stalled = True
         if self.faults.drop_mid_turn:
             self._reset()
-        if self.faults.close_mid_turn is not None:
-            await self.close(self.faults.close_mid_turn, "misbehaving")
+        if self.faults.close_mid_turn is not None and not self._stalled:
+            self._stalled = True
+            # Whoever waits for the end of the closing handshake must not be the one who reads what the client still sends.
+            self._leaving = asyncio.create_task(self.close(self.faults.close_mid_turn, "misbehaving"))
 
     async def close(self, code: int, reason: str = "") -> None:
         """Close the socket."""
@@ -192,8 +195,9 @@ class Wire:
 
     async def finish(self) -> None:
         """The connection is over: leave nothing behind."""
-        if self._waiting is not None:
-            await self._waiting
+        for task in (self._waiting, self._leaving):
+            if task is not None:
+                await task
 
     async def _mid_reply(self) -> None:
         if self.faults.error_mid_reply and self.on_error is not None:
