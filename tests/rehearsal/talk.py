@@ -76,7 +76,8 @@ class Talk:
         self.session: Session = WebSocketSession(self.codec, deadlines)
         self.events: list[Event] = []
         self._answer = answer
-        self._voice = b""
+        self._sound = b""
+        self.voice = "en-gb"
 
     async def hold(
         self, request: str = "", replies: int = 1, then: Callable[[Event], Awaitable[None]] | None = None
@@ -106,7 +107,7 @@ class Talk:
 
     def say(self, request: str) -> None:
         """Have the person say something, now."""
-        self._voice += speech.say(request, rate_hz=self.session.input_rate_hz).tobytes()
+        self._sound += speech.say(request, self.voice, rate_hz=self.session.input_rate_hz).tobytes()
 
     async def _speak(self, request: str) -> None:
         if not request:
@@ -117,7 +118,7 @@ class Talk:
         for _ in range(8):
             await self.session.audio(bytes(piece))
         while True:
-            sound, self._voice = self._voice[:piece], self._voice[piece:]
+            sound, self._sound = self._sound[:piece], self._sound[piece:]
             await self.session.audio(sound.ljust(piece, b"\0"))
             await asyncio.sleep(0 if sound else 0.01)
 
