@@ -1,7 +1,7 @@
 """Sound in telephone quality: what is said in it is understood, and what the agent says is intelligible.
 
-pocketsphinx's model was trained on wide-band speech, and espeak-ng loses much with the upper half of its band. So flite speaks here,
-and the agent has the clearest of its voices.
+pocketsphinx's model was trained on wide-band speech, and espeak-ng loses much with the upper half of its band. So flite speaks
+here, and the agent has the clearest of its voices.
 """
 
 from __future__ import annotations
