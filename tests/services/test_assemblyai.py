@@ -341,6 +341,7 @@ def test_what_was_said_goes_into_the_prompt_and_nobody_is_greeted_twice() -> Non
         ("session.input.keyterms", {"keyterms": ("Hue",)}, "keyterms"),
         ("session.input.turn_detection.vad_threshold", {"turn_detection": {"vad_threshold": 7}}, "turn_detection"),
         ("session.output.voice", {}, ""),
+        ("session.tools[0].name", {}, ""),
         ("session.greeting", {"greeting": "Hi"}, ""),
     ],
 )
@@ -351,6 +352,23 @@ def test_a_refused_setting_is_named_and_can_be_left_out(param: str, options: dic
     assert (failed.kind, failed.without) == ("config", without)
     if without:
         assert configured(Opening(without=frozenset({without})), **options) == configured()
+
+
+def test_refused_tools_are_named_and_can_be_left_out() -> None:
+    tools = (Declaration("lamp", "Switches the lamp."),)
+    codec = AssemblyAI(settings(), Opening(tools=tools))
+    (failed,) = feed(codec, type="session.error", code="invalid_value", message="Unknown value.", param="session.tools[0].name")
+    assert (failed.kind, failed.without) == ("config", "tools")
+    assert configured(Opening(tools=tools, without=frozenset({"tools"}))) == configured()
+
+
+@pytest.mark.parametrize("code", ["session_not_found", "SESSION_FORBIDDEN", "session_expired"])
+def test_a_refused_resumption_is_not_asked_for_again(code: str) -> None:
+    (refused,) = feed(AssemblyAI(settings(), Opening(resume="s_1")), type="session.error", code=code, message="No.")
+    assert refused == Failed("fatal", "AssemblyAI: No.")
+    again = AssemblyAI(settings(), Opening(resume="s_1"))
+    feed(again, type="session.ready", session_id="s_1")
+    assert feed(again, type="session.error", code=code, message="No.") == [Failed("retryable", "AssemblyAI: No.")]
 
 
 def test_results_of_tools_at_once_where_the_owner_wants_it() -> None:

@@ -22,6 +22,7 @@ from pipit.services import (
     Event,
     Failed,
     Notice,
+    Opening,
     Ready,
     ReplyAudio,
     ReplyDone,
@@ -506,7 +507,9 @@ async def test_the_result_of_a_tool_reaches_the_session_that_comes_after_the_one
     await settled()
 
 
-async def test_a_provider_that_is_gone_for_good_ends_the_conversation() -> None:
+async def test_a_provider_that_is_gone_for_good_ends_the_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durable, "ALONE_S", 0.5)
+
     async def dropped(line: Line) -> None:
         await line.accept()
         await line.until("input_audio_buffer.append")
@@ -521,7 +524,39 @@ async def test_a_provider_that_is_gone_for_good_ends_the_conversation() -> None:
     await settled()
 
 
-async def test_a_provider_that_takes_every_session_and_drops_it_is_given_up() -> None:
+async def test_the_only_provider_is_waited_for_when_the_network_is_gone_for_a_moment() -> None:
+    async def dropped(line: Line) -> None:
+        await line.accept()
+        await line.until("input_audio_buffer.append")
+        line.connection.transport.abort()
+
+    async def second(line: Line) -> None:
+        await line.accept()
+        await line.turn()
+        await line.stay()
+
+    class Away(WebSocketSession):
+        """The network is gone."""
+
+        async def events(self) -> AsyncIterator[Event]:
+            yield Failed("retryable", "the network is gone")
+
+    def opened(opening: Opening = NEW) -> Session:
+        tries.append(opening)
+        gone = 2 < len(tries) <= 2 + durable.TRIES
+        return (Away if gone else WebSocketSession)(OpenAIRealtime(Settings(url=url), REALTIME, opening), DEADLINES)
+
+    tries: list[Opening] = []
+    async with server(dropped, second) as (url, _), Talk(Provider("one", opened)) as talk:
+        await talk.until(ReplyDone)
+        assert len(tries) == 3 + durable.TRIES  # the first only tells the rates
+        assert talk.of(Failed) == []
+    await settled()
+
+
+async def test_a_provider_that_takes_every_session_and_drops_it_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durable, "ALONE_S", 0.5)
+
     async def dropped(line: Line) -> None:
         await line.accept()
         await line.until("input_audio_buffer.append")
@@ -641,6 +676,7 @@ async def test_what_the_next_provider_can_do_is_known_to_the_conversation_and_a_
             assert talk.session.capabilities.server_turns is False
             kinds = [m["type"] for m in lines[1].got]
             assert kinds.index("input_audio_buffer.append") < kinds.index("input_audio_buffer.commit")
+            assert int.from_bytes(lines[1].sound[:2], "little") == 1, "from the beginning"
     await settled()
 
 
@@ -849,6 +885,38 @@ async def test_a_dropped_session_is_taken_up_again_where_the_service_can() -> No
     async with server(agent_dropped, second) as (url, _), Talk(assemblyai(url)) as talk:
         notice = await talk.until(Notice, 2)
         assert notice.text.startswith("the conversation was taken up again at assemblyai after ")
+    await settled()
+
+
+async def test_it_is_taken_up_again_as_long_as_the_service_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first attempts do not reach the service; then it keeps the session no longer."""
+    begun: list[str] = []
+
+    class Away(WebSocketSession):
+        """The network is gone."""
+
+        async def events(self) -> AsyncIterator[Event]:
+            yield Failed("retryable", "the network is gone")
+
+    async def fresh(line: Line) -> None:
+        await line.until("session.update")
+        await line.send("session.ready", session_id="s_2")
+        await line.stay()
+
+    def opened(opening: Opening = NEW) -> Session:
+        begun.append(opening.resume)
+        gone = len(begun) > 2 and opening.resume
+        settings = AssemblyAISettings(url=url)
+        return (Away if gone else WebSocketSession)(AssemblyAI(settings, opening), DEADLINES)
+
+    monkeypatch.setattr(assemblyai_module, "RESUME_S", 0.8)
+    async with server(agent_dropped, fresh) as (url, _), Talk(Provider("assemblyai", opened)) as talk:
+        notice = await talk.until(Notice, topic="reconnect", warning=False)
+        assert notice.text.startswith("the conversation goes on in a new session")
+    assert begun[:2] == ["", ""]
+    assert begun[2:-1] == ["s_1"] * (len(begun) - 3)
+    assert len(begun) >= 5, "more than one attempt within the time"
+    assert begun[-1] == ""
     await settled()
 
 

@@ -173,8 +173,11 @@ def test_what_is_refused_can_be_left_out(name: str) -> None:
     if name == "replace":
         given["pronunciation"] = {"SQL": "sequel"}
     settings, preset = Settings(**given), PRESETS["xai" if name == "replace" else "openai"]
-    whole, reduced = session_object(settings, preset), session_object(settings, preset, Opening(without=frozenset({name})))
+    whole = session_object(settings, preset, Opening(tools=(LAMP,)))
+    reduced = session_object(settings, preset, Opening(tools=(LAMP,), without=frozenset({name})))
     assert whole != reduced
+    assert ("tools" in reduced) == (name != "tools")
+    reduced.pop("tools", None)
     plain = Settings(**{k: v for k, v in given.items() if k != name})
     if name == "replace":
         assert "replace" not in reduced
@@ -190,6 +193,7 @@ def test_what_is_refused_can_be_left_out(name: str) -> None:
         ("session.audio.input.transcription.model", "transcription"),
         ("session.audio.input.turn_detection", "turn_detection"),
         ("session.replace", "replace"),
+        ("session.tools[0].parameters.properties.voice", "tools"),
         ("session.instructions", ""),
     ],
 )

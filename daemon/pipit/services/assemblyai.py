@@ -160,7 +160,7 @@ def _token_problems(settings: Settings) -> list[str]:
     return []
 
 
-OPTIONAL = ("voice", "keyterms", "turn_detection")
+OPTIONAL = ("tools", "voice", "keyterms", "turn_detection")
 """Settings without which a session is better than none, as they are called in `Opening.without` and in what the service refuses."""
 
 
@@ -187,7 +187,7 @@ def session_object(settings: Settings, opening: Opening = NEW) -> dict[str, Any]
     if settings.greeting and opening.greet:
         session["greeting"] = settings.greeting
     session = merge(session, settings.extra)
-    if opening.tools:
+    if opening.tools and "tools" not in opening.without:
         session["tools"] = [_tool(tool) for tool in opening.tools] + list(settings.extra.get("tools", ()))
     return session
 
@@ -234,6 +234,9 @@ ERROR_KINDS: Mapping[str, str] = {
     "session_expired": "retryable",
 }
 """Error codes, in lower case, that end a session at any time. Any other ends it only before it is ready, and then as "config"."""
+
+NO_RESUME = ("session_not_found", "session_forbidden", "session_expired")
+"""What `session.resume` is refused with."""
 
 REFUSALS = ("invalid_format", "invalid_value")
 """What an unknown message or field is answered with."""
@@ -546,14 +549,18 @@ class AssemblyAI:
             reason = f"AssemblyAI has no voice {self._settings.voice!r}: choose another in service.voice, or null"
         elif param:
             reason += f" ({self._say(param)})"
-        return [Failed(ERROR_KINDS.get(code, "benign" if self._ready else "config"), reason, refused)]
+        kind = ERROR_KINDS.get(code, "benign" if self._ready else "config")
+        if code in NO_RESUME and self._opening.resume and not self._ready:
+            kind = "fatal"  # asking once more is pointless; a new session is not
+        return [Failed(kind, reason, refused)]
 
     def _refused(self, param: str, words: str) -> str:
         """Return which of `OPTIONAL` the service has refused."""
         named = next((name for name in OPTIONAL if name in param), "")
         if not named and "voice" in words.lower():
             named = "voice"
-        return named if getattr(self._settings, named, None) else ""
+        given = self._opening.tools if named == "tools" else getattr(self._settings, named, None)
+        return named if given else ""
 
     _READERS: ClassVar[Mapping[str, Callable[[AssemblyAI, Mapping[str, Any]], Sequence[Event]]]] = {
         "error": _error,

@@ -62,6 +62,9 @@ GIVE_UP_S = 25.0
 TRIES = 3
 """How often in a row one provider is tried, before the next."""
 
+ALONE_S = 8.0
+"""Where no other provider is left, the same is tried for so long: a radio that changes its channel is gone for seconds."""
+
 STEADY_S = 5.0
 """A session that was dropped sooner counts as one more failure in a row."""
 
@@ -244,6 +247,8 @@ class DurableSession:
         """What to ask the next session for."""
         self._backoff = Backoff(random.random, first_s=0.3, limit_s=4.0)
         self._tries = 0
+        self._unsteady_from = 0.0
+        """When the first of these was."""
         self._lost_at: float | None = None
         self._lost_from: int | None = None
         """Where in `_sound` that was."""
@@ -592,13 +597,16 @@ class DurableSession:
     def _again(self, link: _Link, event: Failed | Ended, reason: str, now: float, lasted_s: float) -> Iterator[Event]:
         kind = event.kind if isinstance(event, Failed) else "retryable"
         since_s = 0.0 if self._lost_at is None else now - self._lost_at
-        if link.opening.resume and not link.ready_at:  # refused: not a failure of the provider
+        if link.opening.resume and not link.ready_at and kind != "retryable":  # refused: not a failure of the provider
             yield Notice("reconnect", f"{link.provider.name} did not take the session up again: {reason}")
             self._retry = (now, link.provider, "")
             return
         self._tries = 1 if lasted_s > STEADY_S else self._tries + 1
+        if self._tries == 1:
+            self._unsteady_from = now
         self._losses = [*(time for time in self._losses if now - time < LOSSES_S), now]
-        same = self._started and kind == "retryable" and self._tries < TRIES
+        patient = self._tries < TRIES or (not self._untried and now - self._unsteady_from < ALONE_S)
+        same = self._started and kind == "retryable" and patient
         if not same and kind == "retryable":
             self._durable.rest(link.provider, now + RESTS_S)
         if since_s > GIVE_UP_S or len(self._losses) > LOSSES or (not same and not self._untried):
@@ -609,10 +617,11 @@ class DurableSession:
                 self._backoff.reset()
             delay_s = 0.0 if self._tries == 1 else self._backoff.next_s()
             yield Notice("reconnect", f"{reason}; trying again in {delay_s:.1f} s")
-            self._retry = (now + delay_s, link.provider, link.resume if link.session.capabilities.resume_s > delay_s else "")
+            in_time = link.session.capabilities.resume_s > since_s + delay_s
+            self._retry = (now + delay_s, link.provider, link.resume or link.opening.resume if in_time else "")
             return
         following = self._untried.pop(0)
-        self._tries = 0
+        self._tries, self._without = 0, frozenset()  # another provider may well take what this one refused
         yield Notice("failover", f"{link.provider.name}: {reason}; {following.name} takes over")
         self._retry = (now, following, "")
 

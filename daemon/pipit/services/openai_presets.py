@@ -236,7 +236,7 @@ def session_object(settings: ServiceSettings, preset: Preset, opening: Opening =
         session.setdefault("model", settings.model or preset.model)
     if preset.pronounces and settings.pronunciation:
         session = merge({preset.pronounces: dict(settings.pronunciation)}, session)
-    if opening.tools:
+    if opening.tools and "tools" not in opening.without:
         session["tools"] = [_tool(tool, preset) for tool in opening.tools] + list(settings.extra.get("tools", ()))
     transcription = heard_field(session, preset, "transcription")
     if settings.keyterms and isinstance(transcription, dict):
@@ -244,7 +244,7 @@ def session_object(settings: ServiceSettings, preset: Preset, opening: Opening =
     return session
 
 
-OPTIONAL = ("voice", "keyterms", "turn_detection", "transcription", "replace")
+OPTIONAL = ("tools", "voice", "keyterms", "turn_detection", "transcription", "replace")
 """Settings without which a session is better than none, as they are called in `Opening.without` and in what services refuse."""
 
 
