@@ -362,6 +362,17 @@ def test_yandex_after_an_error_that_does_not_say_what_it_is_about_the_next_turn_
     assert turn(made, "speech_started", "speech_stopped", "committed") == ["commit", "response.create"]
 
 
+def test_yandex_button_ends_what_the_person_has_added_before_the_reply_began() -> None:
+    made = ready("yandex")
+    turn(made, "speech_started", "speech_stopped", "committed", "speech_started")
+    assert sent(made.end_turn())[-1] == {"type": "input_audio_buffer.commit"}
+    assert turn(made, "committed") == []
+    assert feed(made, type="response.created", response={"id": "r"})[-1] == ReplyDone("r", "interrupted")
+    made.to_send()
+    feed(made, type="response.done", response={"id": "r", "status": "cancelled"})
+    assert sent(made.to_send()) == [{"type": "response.create"}]
+
+
 def test_yandex_an_error_after_the_person_has_gone_on_stops_no_later_reply() -> None:
     made = ready("yandex")
     turn(made, "speech_started", "speech_stopped", "committed", "speech_started")

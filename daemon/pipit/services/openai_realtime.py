@@ -280,8 +280,8 @@ class OpenAIRealtime:
         return [f'{{"type":"input_audio_buffer.append","audio":"{encode(pcm)}"}}'] if pcm else ()
 
     def end_turn(self) -> Sequence[Message]:
-        """See `Codec.end_turn`. Nothing is sent where the service has just decided the same."""
-        if self._promised or self._asked:
+        """See `Codec.end_turn`. Nothing is sent where the service has just decided the same, and the person has not gone on."""
+        if self._promised or (self._asked and not self._talking):
             return ()
         self._talking = False
         if self._commits:
