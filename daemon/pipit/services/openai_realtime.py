@@ -515,11 +515,11 @@ class OpenAIRealtime:
         self._promised = False
         reply = self._replies[name] = _Reply(name)
         self._forgotten.extend(hash(gone) for gone in _trim(self._replies))
-        if self._gone_on:
+        if self._gone_on:  # it answers half a sentence, and nobody needs to hear of it
             self._gone_on = False
             reply.unwanted = reply.reported = True
             self._outbox.append(self._message("response.cancel", COURTESY, response_id=name))
-            return reply, [ReplyStarted(name), ReplyDone(name, "interrupted")]
+            return reply, []
         return reply, [ReplyStarted(name)]
 
     def _which(self, data: Mapping[str, Any]) -> str:
