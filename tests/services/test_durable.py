@@ -274,10 +274,11 @@ async def test_what_is_said_while_there_is_no_session_is_heard_by_the_next() -> 
     await settled()
 
 
-async def test_a_reply_that_broke_off_is_gone_on_with() -> None:
+@pytest.mark.parametrize("turns", [{}, {"type": "none"}], ids=["service", "Pipit"])
+async def test_a_reply_that_broke_off_is_gone_on_with(turns: dict[str, Any]) -> None:
     async def dropped(line: Line) -> None:
         await line.accept()
-        await line.until("input_audio_buffer.append")
+        await line.until("input_audio_buffer.append", 30)
         await line.reply("r1", "Once upon a time", done=False)
         line.connection.transport.abort()
 
@@ -287,12 +288,14 @@ async def test_a_reply_that_broke_off_is_gone_on_with() -> None:
         await line.reply("r1", "there was a bird.")
         await line.stay()
 
-    async with server(dropped, second) as (url, lines), Talk(provider(url)) as talk:
+    async with server(dropped, second) as (url, lines), Talk(provider(url, turn_detection=turns)) as talk:
         done = await talk.until(ReplyDone, reply="1:r1")
         assert done.status == "completed"
         assert talk.of(ReplyDone)[0].status == "failed"
         asked = next(message for message in lines[1].got if message["type"] == "response.create")
         assert "'Once upon a time'" in asked["response"]["instructions"]
+        await until(lambda: lines[1].sound)
+        assert int.from_bytes(lines[1].sound[:2], "little") >= 30, "what was being answered is not heard again"
     await settled()
 
 

@@ -229,7 +229,7 @@ class DurableSession:
         self._turn_lines: int | None = None
         """How much had been said before that turn."""
         self._quiet_from = 0
-        """Where in `_sound` the latest reply ended."""
+        """Where in `_sound` the latest reply ended, or whatever else shows that a session has done with what came before."""
         self._turn_ended = False
         """Pipit itself has ended the present turn."""
         self._stopped_at: float | None = None
@@ -565,6 +565,7 @@ class DurableSession:
     def _answered(self) -> None:
         self._turn_from = self._turn_lines = self._stopped_at = self._result = None
         self._turn_ended = False
+        self._quiet_from = self._sound.end
 
     # -- when the link is lost -----------------------------------------------------------------------------------------------------
 
