@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipit.rehearsal import Conduct, Misbehaviour, Rehearsal
+from pipit.offline.espeak import synthesise
+from pipit.rehearsal import Conduct, Misbehaviour, Rehearsal, skills
+from pipit.rehearsal.voice import variant
 from pipit.rehearsal.web import Exchange
-from pipit.services import Failed, Notice, Ready, ReplyAudio, ReplyDone, UserStopped
+from pipit.services import Failed, Notice, Ready, ReplyAudio, ReplyDone, ReplyStarted, UserStopped
 from pipit.services.cascade.provider import build
 from pipit.services.cascade.settings import Settings, TurnSettings
 from pipit.services.durable import Durable, Provider
 from tests import speech
+from tests.services.cascade.spoken_words import RATE_HZ, word_ends
 from tests.services.cascade.talk import Talk, at, talking
 
 pytestmark = pytest.mark.skipif(speech.missing_tools() is not None, reason=str(speech.missing_tools()))
@@ -102,6 +105,31 @@ async def test_the_reply_is_in_the_callers_voice_where_the_owner_wants_it(transp
 def samples(wav: bytes) -> bytes:
     with wave.open(io.BytesIO(wav)) as file:
         return file.readframes(file.getnframes())
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("heard_ms", [1500, 5000, 12000])
+async def test_the_words_that_were_heard_are_kept_though_the_reply_was_still_being_made(transport: str, heard_ms: int) -> None:
+    conduct = Conduct(think_s=0.0, burst=20)
+    async with serving(conduct) as server, talking(build(fish(server, {"transport": transport}))()) as talk:
+        await talk.until(Ready)
+        await talk.hears("tell me a story")
+        started = await talk.until(ReplyStarted)
+        while len(talk.pcm(started.reply)) < 48 * heard_ms:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await talk.session.interrupt(started.reply, heard_ms, by_service=False)
+        done = await talk.until(ReplyDone)
+        assert done.status == "cancelled", "it was still being made"
+        await talk.hears("thank you")
+        await talk.until(ReplyDone, 2)
+        [kept] = [message["content"].split() for message in asked(server)[-1].asked["messages"] if message["role"] == "assistant"]
+    ends, begun = list[int](), 0
+    voice = variant("default")
+    for sentence in skills.STORIES[0]:
+        ends += [begun + end for end in word_ends(sentence, voice)]
+        begun += len(synthesise(sentence, RATE_HZ, voice))
+    assert kept == " ".join(skills.STORIES[0]).split()[: len(kept)]
+    assert abs(len(kept) - sum(end <= heard_ms * RATE_HZ / 1000 for end in ends)) <= 1
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

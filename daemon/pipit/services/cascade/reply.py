@@ -41,8 +41,8 @@ class Reply:
         like: Sample | None,
         spoken: Pronunciation,
         preface: str,
-    ) -> float | None:
-        """Speak it to its end; return how many letters a second this voice says, if it can be told.
+    ) -> None:
+        """Speak it to its end.
 
         Args:
             stages: what it is spoken with.
@@ -74,9 +74,8 @@ class Reply:
                 self._emit(ReplyAudio(self.name, sound.pcm))
         if failure:
             raise failure[0]
-        letters_per_s = self.script.finish()
+        self.script.finish()
         self.end("completed")
-        return letters_per_s
 
     def begin(self) -> None:
         """Say that there is a reply."""

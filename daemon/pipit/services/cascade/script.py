@@ -1,7 +1,8 @@
 """Which words of a reply have been heard, when so many samples of its sound have been. Pure.
 
 Known are the sentences in their order, sometimes the sample at which one ends, and at last how long all of them take. Between two
-known places the words are laid out by their weight: roughly, how many letters of sound they have.
+known places the words are laid out by their weight: roughly, how many letters of sound they have. Where nothing is known yet, the
+voice's pace tells how far it is, and its pauses are told from where commas and the ends of sentences would be at that pace.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import bisect
 import itertools
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-LETTERS_PER_S = 15.0
-"""How fast speech is where nothing else is known: 165 words a minute of English, with their blanks."""
+LETTERS_PER_S = 19.0
+"""How fast speech is where nothing else is known, by weight: 170 words a minute of English."""
 
 AUDIBLE = 200
 """Peak of a sample that belongs to a word; what synthesisers put between sentences is quieter."""
@@ -25,6 +27,16 @@ _WORD, _DIGIT, _COMMA, _STOP = 2.0, 4.0, 6.0, 3.0
 tried those with the fewest errors over 70 sentences by two voices of espeak-ng, which tells when it begins each word. Cut anywhere,
 99 % of them were right within one word, and all within two."""
 
+_PAUSE_S = 0.08
+"""A shorter silence is no pause."""
+
+_TRUST_S = 0.5
+"""The pace that was expected counts as much as this much speech in which it was seen."""
+
+_NEAR, _NEAR_LETTERS = 0.3, 6.0
+"""A pause is taken for a comma's or a sentence's that is expected this share of the way from the last known place, and this many
+letters, from where it was heard; the nearest of them."""
+
 
 @dataclass(frozen=True)
 class _Piece:
@@ -32,6 +44,15 @@ class _Piece:
     weight: float
     end: int
     """Characters that have been given to the speech stage, at its end."""
+
+
+class _Place(NamedTuple):
+    samples: int
+    said: float
+    """The weight that has been said by then."""
+    sure: bool = True
+    after_pause: bool = False
+    """There was silence from the place before on."""
 
 
 class Script:
@@ -46,8 +67,9 @@ class Script:
         self._rate_hz = rate_hz
         self._letters_per_s = letters_per_s
         self._pieces: list[_Piece] = []
-        self._known: list[tuple[int, float]] = [(0, 0.0)]
-        """Places: samples, and the weight that has been said by then."""
+        self._expected: list[tuple[float, float]] = []
+        """Where commas and the ends of sentences make pauses: the weight before and after each."""
+        self._places = [_Place(0, 0.0)]
         self.samples = 0
         """How much sound there is so far."""
         self._audible = 0
@@ -57,24 +79,37 @@ class Script:
 
     def add(self, text: str, spoken: str) -> None:
         """Note the next sentence: as it is written, and as it is given to the speech stage."""
+        said = self._total
+        for word in spoken.split():
+            said += _sounding(word)
+            if pause := _pause(word):
+                self._expected.append((said, said + pause))
+                said += pause
         before = self._pieces[-1].end if self._pieces else 0
         self._pieces.append(_Piece(text, weight(spoken), before + len(spoken)))
 
     def sound(self, sound: NDArray[np.int16], spoken: int | None) -> None:
         """Note more sound, and how many characters have been said at its end, where that is known."""
-        loud = np.flatnonzero(np.abs(sound.astype(np.int32)) > AUDIBLE)
+        loud = np.flatnonzero(np.abs(sound.astype(np.int32)) > AUDIBLE) + self.samples
         if len(loud):
-            self._audible = self.samples + int(loud[-1]) + 1
+            before = np.concatenate(([self._audible - 1], loud[:-1]))
+            for place in np.flatnonzero(loud - before > _PAUSE_S * self._rate_hz):
+                self._pause(int(before[place]) + 1, int(loud[place]))
+            self._audible = int(loud[-1]) + 1
         self.samples += len(sound)
         if spoken is not None:
             self._know(self._weight_of(spoken))
 
-    def finish(self) -> float | None:
-        """No more sound comes: all has been said. Returns the letters a second, if the reply is long enough to tell."""
+    def finish(self) -> None:
+        """No more sound comes: all has been said."""
         self._done = True
         self._know(self._total)
-        seconds = self.samples / self._rate_hz
-        return self._total / seconds if seconds > 1 and self._total else None
+
+    @property
+    def letters_per_s(self) -> float:
+        """How fast this voice speaks, its pauses left out; what was thought where there is too little of it to tell."""
+        letters, seconds = self._spoken()
+        return letters / seconds if seconds > 1 else self._letters_per_s
 
     def cut(self, samples: int) -> None:
         """Note that no more than so many samples were heard."""
@@ -93,10 +128,30 @@ class Script:
     def _total(self) -> float:
         return sum(piece.weight for piece in self._pieces)
 
-    def _know(self, weight_said: float) -> None:
+    def _know(self, said: float) -> None:
+        """Note how much has been said by now, for sure; where that is one sentence, what was guessed within it is worth less."""
+        sure = max(place for place, known in enumerate(self._places) if known.sure)
+        begun = self._places[sure].said
+        sentences = sum(begun < end <= said for end in itertools.accumulate(piece.weight for piece in self._pieces))
+        guessed = [place for place in self._places[sure + 1 :] if place.said <= said] if sentences > 1 else []
+        self._places[sure + 1 :] = guessed
         for samples in (self._audible, self.samples):
-            if samples > self._known[-1][0] and weight_said >= self._known[-1][1]:
-                self._known.append((samples, weight_said))
+            if samples > self._places[-1].samples and said >= self._places[-1].said:
+                self._places.append(_Place(samples, said, after_pause=samples > self._audible))
+
+    def _pause(self, begin: int, end: int) -> None:
+        """Note a silence between two sounds: somewhere in the text there is a reason for it."""
+        last = self._places[-1]
+        if begin == 0:
+            self._places.append(_Place(end, 0.0, after_pause=True))
+        elif begin > last.samples:
+            said = self._said(begin)
+            reach = _NEAR * (said - last.said) + _NEAR_LETTERS
+            first = bisect.bisect_right(self._expected, last.said, key=lambda pause: pause[0])
+            near = [pause for pause in self._expected[first:] if abs(pause[0] - said) <= reach]
+            if near:
+                before, after = min(near, key=lambda pause: abs(pause[0] - said))
+                self._places += _Place(begin, before, sure=False), _Place(end, after, sure=False, after_pause=True)
 
     def _weight_of(self, characters: int) -> float:
         """Return the weight of the first so many characters that were given to the speech stage."""
@@ -110,12 +165,24 @@ class Script:
 
     def _said(self, samples: int) -> float:
         """Return the weight that has been said after so many samples."""
-        place = bisect.bisect_right(self._known, samples, key=lambda known: known[0])
-        begin, said = self._known[place - 1]
-        if place < len(self._known):
-            end, said_then = self._known[place]
+        place = bisect.bisect_right(self._places, samples, key=lambda known: known.samples)
+        begin, said, *_ = self._places[place - 1]
+        if place < len(self._places):
+            end, said_then, *_ = self._places[place]
             return said + (said_then - said) * (samples - begin) / (end - begin)
-        return min(self._total, said + (samples - begin) / self._rate_hz * self._letters_per_s)
+        return min(self._total, said + (samples - begin) / self._rate_hz * self._pace)
+
+    @property
+    def _pace(self) -> float:
+        """Letters a second: what is seen so far, and while that is little, what is expected."""
+        letters, seconds = self._spoken()
+        return (letters + self._letters_per_s * _TRUST_S) / (seconds + _TRUST_S)
+
+    def _spoken(self) -> tuple[float, float]:
+        """Return how many letters are known to have been said, and how long that took without the pauses."""
+        spans = [(place, then) for place, then in itertools.pairwise(self._places) if not then.after_pause]
+        letters = sum(then.said - place.said for place, then in spans)
+        return letters, sum(then.samples - place.samples for place, then in spans) / self._rate_hz
 
     def _until(self, said: float) -> str:
         """Return the words that have been said whole."""

@@ -276,6 +276,7 @@ class CascadeSession:
         self._forget()
         self._answers.clear()
         if self._reply is not None:
+            self._letters_per_s = self._reply.script.letters_per_s
             self._reply.end(status)
             self._reply = None
 
@@ -370,8 +371,8 @@ class CascadeSession:
     async def _speak(self, parts: AsyncGenerator[Part, None], like: Sample | None, *, may_call: bool) -> None:
         reply = self._new_reply(may_call=may_call)
         preface, self._preface = self._preface, ""
-        letters_per_s = await reply.speak(self._stages, parts, like, self._pronunciation, preface)
-        self._letters_per_s = letters_per_s or self._letters_per_s
+        await reply.speak(self._stages, parts, like, self._pronunciation, preface)
+        self._letters_per_s = reply.script.letters_per_s
         self._reply = None
 
     def _new_reply(self, *, may_call: bool) -> Reply:
