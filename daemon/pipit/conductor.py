@@ -17,7 +17,7 @@ from pipit.conversation import Conversation
 from pipit.core import events
 from pipit.core.backoff import Backoff
 from pipit.core.gestures import Gestures
-from pipit.core.machine import Machine, State
+from pipit.core.machine import Machine, Row, State
 from pipit.core.pcm import HEARING_RATE_HZ
 from pipit.cues import Cues
 from pipit.errors import HardwareError
@@ -74,6 +74,7 @@ class Conductor:
         """How many were begun since the start."""
         self._gestures = gestures
         self._gesture_timer: asyncio.TimerHandle | None = None
+        self._pressed_for: Row | None = None  # what a press meant as the button went down
         self._device = device
         self._hearing = hearing
         self._lamp = lamp
@@ -111,6 +112,8 @@ class Conductor:
         try:
             while self._waiting:
                 self._handle(self._waiting.popleft())
+        except BaseException as error:  # the loop would only print it, and Pipit stay as it is for ever
+            self._failed(error)
         finally:
             self._busy = False
 
@@ -120,12 +123,16 @@ class Conductor:
 
     def _edge(self, edge: events.Edge | None) -> None:
         """Take an edge, or the passing of time."""
+        if edge is not None and edge.pressed:
+            self._pressed_for = self.machine.would(events.Pressed())
         if edge is not None:
             meant = self._gestures.feed(edge, self.machine.meaning.at_once)
         else:
             meant = self._gestures.timeout(self._clock())
         for event in meant:
-            self.feed(event)
+            # A press that ends a turn must not cut the answer, because the service ended the turn while the button was down.
+            if isinstance(event, events.Held) or self.machine.would(event) == self._pressed_for:
+                self.feed(event)
         if self._gesture_timer is not None:
             self._gesture_timer.cancel()
             self._gesture_timer = None
@@ -166,6 +173,8 @@ class Conductor:
         self._record("state", f"{before.name} -> {state.name} on {type(event).__name__}", state=state.value, previous=before.value)
         if state is not State.STOPPED:
             self._notify.status(STATUS[state])
+        if isinstance(event, events.CaptureRunning):
+            self._complaint = ""
         if state is State.IDLE and not self._ready:
             self._ready = True
             self._notify.ready(STATUS[state])
@@ -176,7 +185,7 @@ class Conductor:
         self._hearing.wake_counts = meaning.wake
         self._hearing.interrupting = self.machine.state is State.SPEAKING
         if self._conversation is not None:
-            self._conversation.uplink = meaning.uplink
+            self._conversation.allow(meaning.uplink)
 
     def _set_timer(self, now: float) -> None:
         if self._timer is not None:
@@ -232,13 +241,14 @@ class Conductor:
             self._conversation = None
 
     def _start_capture(self) -> None:
-        self._hearing.restart()
         try:
             self._device.start_capture()
         except HardwareError as error:
             self._record("device_lost", str(error), level="error")
             self._device.close()
             self._opened = False  # the supervisor opens it again
+            return
+        self._hearing.restart()
 
     async def _exit(self) -> None:
         self._notify.stopping()
@@ -263,6 +273,7 @@ class Conductor:
     async def supervise(self) -> None:
         """Open the device, notice when it dies, and open it again, for ever."""
         delays = Backoff(random.random, first_s=1.0, limit_s=10.0)
+        ran = False  # there was sound since the device was opened
         while True:
             state = self.machine.state
             if state is State.MUTED or state is State.STOPPED:
@@ -273,25 +284,33 @@ class Conductor:
                 if not self._opened:
                     await asyncio.sleep(delays.next_s())
                     continue
-                delays.reset()
+                ran = False
+            ran = ran or state is not State.STARTING
             reason = self._device.failure(self._clock())
-            if reason is not None:
-                self._opened = False
-                self._device.close()
-                self.feed(events.CaptureLost(reason))
+            if reason is None:
+                await asyncio.sleep(_SUPERVISE_S)
                 continue
-            await asyncio.sleep(_SUPERVISE_S)
+            self._opened = False
+            self._device.close()
+            if ran:
+                delays.reset()
+                self.feed(events.CaptureLost(reason))
+            else:
+                self._complain(reason)
+                await asyncio.sleep(delays.next_s())
 
     def _try_open(self) -> bool:
-        self._hearing.restart()
         try:
             self._device.open()
         except HardwareError as error:
-            text = str(error)
-            if text != self._complaint:  # the same reason every ten seconds would fill the journal
-                self._complaint = text
-                self._record("device_missing", text, level="error")
-                self._notify.status(text)
+            self._complain(str(error))
             return False
-        self._complaint = ""
+        self._hearing.restart()  # not before it is open: what is left of the old stream must not pass for a new one
         return True
+
+    def _complain(self, text: str) -> None:
+        """Say why there is no sound, once: the same reason every ten seconds would fill the journal."""
+        if text != self._complaint:
+            self._complaint = text
+            self._record("device_missing", text, level="error")
+            self._notify.status(text)

@@ -8,6 +8,7 @@ over.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -40,6 +41,11 @@ ECHO_TAIL_S = 0.2
 
 _PIECE_S = 0.1  # a reply is resampled in pieces of this length, so that a burst never holds up the loop
 _PACE_AHEAD_S = 0.1  # how far the uplink may run ahead of a service's pace: two messages and some jitter
+_PACE_CREDIT_S = 0.2  # and how much of a time in which nothing could be sent may be made up for at once
+_LOOK_AGAIN_S = 0.05
+_STILL = sys.maxsize  # the end of what has no end yet
+_STILL_RUNS_S = 5.0  # how often it is said that a tool still runs: more often than any time limit for an answer
+_STARTED_LATE_S = 1.0  # a service reports that somebody has begun to talk within this
 
 
 @dataclass
@@ -70,7 +76,7 @@ class Turn:
     user_started: float | None = None
     user_stopped: float | None = None
     speech_ended: float | None = None
-    """The last voice heard by the local detector before `user_stopped`."""
+    """The last voice heard by the local detector before `user_stopped`; None: it heard none."""
     reply_started: float | None = None
     first_audio: float | None = None
     """The first byte of the reply's sound arrived."""
@@ -117,8 +123,8 @@ class Conversation:
         wake: events.WakeHeard | None,
         clock: Callable[[], float],
     ) -> None:
-        self.uplink = Uplink.CLOSED
-        """What the service may hear now. Set by the conductor with the state."""
+        self._uplink = Uplink.CLOSED
+        self._spoke_from, self._spoke_to = 0, 0  # positions in `heard` where Pipit's own voice is, the latest time that it spoke
         self._session = session
         self._tools = tools
         self._calls: dict[str, asyncio.Task[None]] = {}
@@ -137,7 +143,8 @@ class Conversation:
         self._called_at = hearing.heard.written if wake is None else wake.position
         self._cursor = self._called_at
         self._fresh = asyncio.Event()
-        self._silence_until = 0.0
+        self._on_frame: Callable[[], None] | None = None
+        self._turn_from = self._called_at  # position in `heard` where what the person says in this turn can begin
         self._down: deque[tuple[_Reply, NDArray[np.int16]]] = deque()
         self._arrived = asyncio.Event()
         self._replies: dict[str, _Reply] = {}
@@ -164,7 +171,7 @@ class Conversation:
         def tell() -> None:
             loop.call_soon_threadsafe(self._fresh.set)
 
-        self._hearing.on_frame = tell
+        self._on_frame = self._hearing.on_frame = tell
         try:
             async for event in self._session.events():
                 if self._over:
@@ -173,7 +180,16 @@ class Conversation:
             else:
                 await self._ended()
         finally:
-            self._hearing.on_frame = None
+            self._look_away()
+
+    def allow(self, uplink: Uplink) -> None:
+        """Say what the service may hear from now on. What was captured before is sent as it was allowed then."""
+        here = self._hearing.heard.written
+        if uplink is Uplink.DUPLEX and self._uplink is not uplink:
+            self._spoke_from, self._spoke_to = here, _STILL
+        elif self._uplink is Uplink.DUPLEX and uplink is not self._uplink and self._spoke_to == _STILL:
+            self._spoke_to = here + round(ECHO_TAIL_S * HEARING_RATE_HZ)
+        self._uplink = uplink
 
     def end_turn(self) -> None:
         """The person has finished: by the button, or because the utterance grew too long."""
@@ -187,24 +203,26 @@ class Conversation:
             wake: the wake word that did it, if one did: what was said since is sent.
         """
         live = self._live()
-        self._answer_due = False
+        self._answer_due = self._leaving = False
         if not live:
             self._unwanted = True
             self._spawn(self._session.interrupt(None, 0, by_service=False))
         for reply in live:
             self._spawn(self._session.interrupt(reply.id, self._silence(reply), by_service=False))
-        if wake is not None and not self._full_duplex():
+        if wake is not None and self._uplink is Uplink.DUPLEX and not self._full_duplex():
             self._cursor = max(self._hearing.heard.oldest, self._first_sample(wake.position))
-            self._silence_until = 0.0  # what is sent from here on is the person's, echo in it or not
+            self._spoke_to = self._cursor  # what is sent from here on is the person's, echo in it or not
         self._finish_turn(interrupted=True)
 
     def voice(self, event: events.VoiceHeard | events.VoiceEnded | events.VoiceOver | events.VoiceOverEnded) -> events.Event | None:
         """Return what the local voice activity means to the machine: a turn, where the service leaves turns to us."""
         if isinstance(event, events.VoiceOver | events.VoiceOverEnded):
             return self._voice_over(event)
-        if self._session.capabilities.server_turns or self.uplink is not Uplink.OPEN:
+        if self._session.capabilities.server_turns or self._uplink is not Uplink.OPEN:
             return event if isinstance(event, events.VoiceHeard) else None
         if isinstance(event, events.VoiceHeard):
+            if not self._full_duplex() and self._own_voice(self._hearing.voice_at):
+                return None
             if self._turn.user_started is not None and self._turn.user_stopped is None:
                 return None
             self._user_started()
@@ -219,7 +237,7 @@ class Conversation:
         if isinstance(event, events.VoiceOverEnded):
             self._mixer.unduck()
             return None
-        if self.uplink is not Uplink.DUPLEX or not self._full_duplex():
+        if self._uplink is not Uplink.DUPLEX or not self._full_duplex():
             return None
         self._mixer.duck()
         if self._session.capabilities.server_turns or not event.goes_on:
@@ -231,13 +249,18 @@ class Conversation:
         """Silence what plays, say goodbye and be done within about a second."""
         self._over = True
         self._mixer.unduck()
-        self._hearing.on_frame = None
+        self._look_away()
         for reply in self._live():
             self._silence(reply)
         self._finish_turn(interrupted=False)
         for task in self._tasks:
             task.cancel()
         await self._session.close()
+
+    def _look_away(self) -> None:
+        """Take no more frames; the next conversation may do so already, while this one is being closed."""
+        if self._hearing.on_frame is self._on_frame:
+            self._hearing.on_frame = None
 
     # -- upwards ----------------------------------------------------------------------------------------------------------------
 
@@ -265,13 +288,15 @@ class Conversation:
         began, sent_s, chunk_s = self._clock(), 0.0, CHUNK / HEARING_RATE_HZ
         pace = session.capabilities.pace
         while True:
-            while self._cursor + CHUNK > heard.written or self.uplink is Uplink.CLOSED:
+            while self._cursor + CHUNK > heard.written or self._uplink is Uplink.CLOSED:
                 self._fresh.clear()
                 await self._fresh.wait()
             if pace:
-                early = (sent_s - _PACE_AHEAD_S) / pace - (self._clock() - began)
-                if early > 0:
-                    await asyncio.sleep(early)
+                due = began + (sent_s - _PACE_AHEAD_S) / pace
+                late = self._clock() - due
+                if late < 0:
+                    await asyncio.sleep(-late)
+                began += max(0.0, late - _PACE_CREDIT_S)
             if self._cursor < heard.oldest:
                 lost_ms = round((heard.oldest - self._cursor) * 1000 / HEARING_RATE_HZ)
                 self._record(
@@ -287,13 +312,12 @@ class Conversation:
             await session.audio(resampler.process(silence if self._deaf() else chunk).tobytes())
 
     def _deaf(self) -> bool:
-        """Whether the service must hear silence instead of the microphone, because it would hear its own reply."""
-        if self._full_duplex():
-            return False
-        now = self._clock()
-        if self.uplink is Uplink.DUPLEX:
-            self._silence_until = now + ECHO_TAIL_S
-        return now < self._silence_until
+        """Whether the service must hear silence instead of the chunk before the cursor, because it would hear its own reply."""
+        return not self._full_duplex() and self._own_voice(self._cursor - CHUNK)
+
+    def _own_voice(self, position: int) -> bool:
+        """Whether Pipit's own voice, or the room's answer to it, is at a position in `heard`."""
+        return self._spoke_from <= position < self._spoke_to
 
     # -- downwards --------------------------------------------------------------------------------------------------------------
 
@@ -389,7 +413,11 @@ class Conversation:
 
     async def _run_tool(self, call: services.ToolCall) -> None:
         began = self._clock()
-        outcome = await self._tools.run(call.name, call.arguments)
+        reminder = self._spawn(self._say_that_it_still_runs())
+        try:
+            outcome = await self._tools.run(call.name, call.arguments)
+        finally:
+            reminder.cancel()
         took_ms = round((self._clock() - began) * 1000)
         text = f"tool {call.name}: {'failed' if outcome.is_error else 'done'} in {took_ms} ms"
         level = "warning" if outcome.is_error else "info"
@@ -399,6 +427,11 @@ class Conversation:
         self._answer_due = True
         self._leaving = self._leaving or outcome.ends_conversation
         await self._session.tool_result(call.call, outcome.result, is_error=outcome.is_error)
+
+    async def _say_that_it_still_runs(self) -> None:
+        while True:
+            await asyncio.sleep(_STILL_RUNS_S)
+            self._post(events.ToolStillRuns())
 
     async def _play(self) -> None:
         """Move sound from the queue into the mixer, as much as fits."""
@@ -489,7 +522,8 @@ class Conversation:
 
     async def _until_heard(self, position: int) -> None:
         while (missing := position - self._device.heard(self._clock())) > 0:  # noqa: ASYNC110 (callbacks signal nothing: they copy)
-            await asyncio.sleep(max(missing / self._mixer.rate_hz, 0.005))
+            # at most so long: what was to be played before may be dropped, and then it is heard sooner
+            await asyncio.sleep(min(max(missing / self._mixer.rate_hz, 0.005), _LOOK_AGAIN_S))
 
     def _live(self) -> list[_Reply]:
         return list(self._replies.values())
@@ -529,8 +563,9 @@ class Conversation:
         now = self._clock()
         self._spoken_to = True
         self._turn.user_stopped = now
-        silent = self._hearing.heard.written - self._hearing.voice_at
-        self._turn.speech_ended = now - silent / HEARING_RATE_HZ
+        hearing = self._hearing
+        if hearing.voice_at > self._turn_from:
+            self._turn.speech_ended = now - (hearing.heard.written - hearing.voice_at) / HEARING_RATE_HZ
 
     def _finish_turn(self, *, interrupted: bool) -> None:
         """Write the turn's record and begin the next turn."""
@@ -545,6 +580,8 @@ class Conversation:
         self._echo_before = self._hearing.echo_measured
         self._record("turn", _summary(turn), **_timeline(turn), session=self._number)
         self._turn = Turn(turn.number + 1, user_started=self._next_started)
+        since_s = 0.0 if self._next_started is None else turn.finished - self._next_started + _STARTED_LATE_S
+        self._turn_from = self._hearing.heard.written - round(since_s * HEARING_RATE_HZ)
         self._next_started = None
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

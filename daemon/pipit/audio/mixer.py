@@ -43,6 +43,7 @@ CEILING_DBFS = -1.0
 what an echo canceller cannot learn."""
 RELEASE_MS = 80
 _CHUNK_MS = 1
+_MOST_CUES_WAITING = 3
 _CUE_GAIN_UNDER_SPEECH = 10 ** (-CUE_UNDER_SPEECH_DB / 20)
 
 
@@ -94,7 +95,6 @@ class Mixer:
         # written by the main thread
         self._orders = Orders()
         self._volume = float(volume)
-        self._cues_given = 0
         self._duck_to = 1.0
         # written by the playback thread
         self._played = 0
@@ -111,7 +111,6 @@ class Mixer:
         self._last = 0.0  # last sample of speech that was mixed
         self._residue = 0.0  # where speech stopped; falls to zero, see `_settle`
         self._sounding: list[NDArray[np.int16]] = []  # what is left of each short sound
-        self._cues_done = 0
         self._mean_square = 0.0
         self._allocate(8192)
 
@@ -149,11 +148,6 @@ class Mixer:
             return SILENCE_DBFS
         return max(SILENCE_DBFS, 10 * math.log10(self._mean_square / 32768**2))
 
-    @property
-    def cue_playing(self) -> bool:
-        """Whether a short sound is not over yet."""
-        return self._cues_done != self._cues_given
-
     def write(self, samples: NDArray[np.int16]) -> int:
         """Append speech; return the position after it.
 
@@ -182,8 +176,12 @@ class Mixer:
         self._orders = self._orders._replace(ended_at=self._orders.written, discard_to=self._orders.written)
 
     def cue(self, samples: NDArray[np.int16]) -> None:
-        """Play a short sound beside the speech, from the next `pull` on; several may overlap."""
-        self._cues_given += 1
+        """Play a short sound beside the speech, from the next `pull` on; several may overlap.
+
+        Where nothing pulls because the loudspeaker is gone, only the first few wait for it.
+        """
+        if len(self._cues) >= _MOST_CUES_WAITING:
+            return
         self._cues.append(samples)
 
     def set_volume(self, percent: float) -> None:
@@ -319,8 +317,6 @@ class Mixer:
             cues[:count] += cue[:count]
             if count < len(cue):
                 left.append(cue[count:])
-            else:
-                self._cues_done += 1
         self._sounding = left
         under_speech = _CUE_GAIN_UNDER_SPEECH if self._playing else 1.0
         self._cue_gain = self._scale(cues, self._cue_gain, under_speech, self._volume_step)

@@ -462,7 +462,7 @@ class _Stream:
             return f"{self._name}: its callback failed ({self._callback.broken}); this is an error in Pipit"
         silent_s = now - self._callback.last_at
         if silent_s > self._limit_s:
-            return f"{self._name} has stopped: no block for {silent_s:.1f} s; was it unplugged?"
+            return f"{self._name} has stopped: no block for {self._limit_s:g} s; was it unplugged?"
         try:
             active = self._stream.is_active()
         except OSError:

@@ -136,6 +136,11 @@ class ToolsRunning(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ToolStillRuns(Event):
+    """A tool takes long; an answer can't be expected yet. Said again and again while it lasts."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyInterrupted(Event):
     """The service heard the person talk over the reply and stopped it."""
 

@@ -44,6 +44,7 @@ from pipit.core.events import (
     StopRequested,
     TimePassed,
     ToolsRunning,
+    ToolStillRuns,
     UserStarted,
     UserStopped,
     VoiceHeard,
@@ -155,6 +156,7 @@ TRANSITIONS: Table = {
     (State.THINKING, ReplyFinished): (State.LISTENING, ()),
     (State.THINKING, GreetingFinished): (State.LISTENING, ()),
     (State.THINKING, ToolsRunning): (State.THINKING, ()),
+    (State.THINKING, ToolStillRuns): (State.THINKING, ()),
     (State.THINKING, ReplyInterrupted): (State.HEARING, ()),
     (State.THINKING, Pressed): _CUT_IN,
     (State.THINKING, WakeHeard): _CUT_IN,
@@ -214,6 +216,10 @@ class Machine:
         due = [d for d in (self._state_deadline, self._conversation_deadline) if d is not None]
         return min(due) if due else None
 
+    def would(self, event: Event) -> Row | None:
+        """Return what an event means in the present state, or None if it means nothing."""
+        return self._table.get((self.state, type(event)))
+
     def feed(self, event: Event, now: float) -> tuple[Command, ...]:
         """Take one event; return what has to be done, in this order.
 
@@ -224,7 +230,7 @@ class Machine:
                 return ()  # a timer that was overtaken
             if self._conversation_deadline is not None and now >= self._conversation_deadline:
                 event = ConversationTooLong()
-        row = self._table.get((self.state, type(event)))
+        row = self.would(event)
         if row is None:
             self.ignored[self.state, type(event)] += 1
             return ()
