@@ -28,6 +28,8 @@ IMPATIENT = Deadlines(connect_s=1.5, read_s=0.7, write_s=2, ping_s=0.3, close_s=
 """For faults that only a deadline ends; everything else ends by itself long before."""
 PATIENT = Deadlines(connect_s=15, read_s=15, write_s=10, close_s=0.4)
 GENEROUS_S = 40
+ROOM_DBFS = -55
+"""Noise around the person, without which speech is no speech to the recogniser."""
 KEY = "k-0123456789"
 
 TIMER = Declaration(
@@ -107,7 +109,9 @@ class Talk:
 
     def say(self, request: str) -> None:
         """Have the person say something, now."""
-        self._sound += speech.say(request, self.voice, rate_hz=self.session.input_rate_hz).tobytes()
+        rate_hz = self.session.input_rate_hz
+        clip = speech.say(request, self.voice, rate_hz=rate_hz)
+        self._sound += speech.timeline([(0.3, clip)], 0.5 + len(clip) / rate_hz, rate_hz, ROOM_DBFS).tobytes()
 
     async def _speak(self, request: str) -> None:
         if not request:
@@ -115,8 +119,6 @@ class Talk:
             return
         self.say(request)
         piece = self.session.input_rate_hz // 25 * 2
-        for _ in range(8):
-            await self.session.audio(bytes(piece))
         while True:
             sound, self._sound = self._sound[:piece], self._sound[piece:]
             await self.session.audio(sound.ljust(piece, b"\0"))

@@ -1,4 +1,8 @@
-"""The service's side of AssemblyAI's Voice Agent API, over a real socket."""
+"""The service's side of AssemblyAI's Voice Agent API, over a real socket.
+
+Nobody's own client judges it, as OpenAI's and Alibaba's do of theirs: AssemblyAI's Python package (assemblyai 1.8.2, the newest in
+November 2026) has speech to text and nothing of the Voice Agent API, neither its address nor one of its messages.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipit.rehearsal.shapes import Refused
+from pipit.rehearsal.shapes import Refused, number
 
 Event = dict[str, Any]
 
@@ -43,6 +43,10 @@ class Dialect:
             Refused: the service does not take it.
         """
         return event
+
+    def answers(self, event: Event) -> list[Event]:
+        """Return what a message is answered with that OpenAI does not know; nothing: it is none of these."""
+        return []
 
     def said(self, event: Event) -> list[Event]:
         """Return what the client gets in place of one event."""
@@ -205,12 +209,17 @@ class Beta(Dialect):
 
     formats: Mapping[str, tuple[int, int]] = {"pcm16": (24000, 24000)}
     """Name of a format -> its rate for what is heard, and for what is said."""
+    known = frozenset(_BETA_SESSION)
+    """Fields of the session."""
 
     def heard(self, event: Event) -> Event:
         """See `Dialect.heard`."""
         session = _session(event)
         if session is not None:
             event["session"] = self._ga(session)
+        response = event.get("response")
+        if event.get("type") == "response.create" and isinstance(response, dict) and "modalities" in response:
+            response["output_modalities"] = ["audio"] if "audio" in response.pop("modalities") else ["text"]
         item = event.get("item")
         if event.get("type") == "conversation.item.create" and isinstance(item, dict):
             for part in item.get("content", ()):
@@ -221,7 +230,7 @@ class Beta(Dialect):
 
     def _ga(self, session: Event) -> Event:
         for name in session:
-            if name not in _BETA_SESSION:
+            if name not in self.known:
                 raise Refused("unknown", f"session.{name}", f"Unknown parameter: 'session.{name}'.")
         hears: Event = {"format": {"type": "audio/pcm", "rate": self._rate(session, "input_audio_format", 0)}}
         speaks: Event = {"format": {"type": "audio/pcm", "rate": self._rate(session, "output_audio_format", 1)}}
@@ -263,10 +272,19 @@ class Speaches(Beta, LocalAI):
 
 
 class Qwen(Beta):
-    """Qwen-Omni: hears at 16 kHz, speaks at 24 kHz; tools in an object of their own."""
+    """Qwen-Omni: hears at 16 kHz, speaks at 24 kHz; tools in an object of their own.
 
-    rates_hz = (16000, 24000)
-    formats: Mapping[str, tuple[int, int]] = {"pcm": (16000, 24000)}
+    Fields and values are those of its documentation and of Alibaba's own client (package dashscope), which differ in how formats
+    are called: both are taken.
+    """
+
+    rates_hz = (16000, 24000, 8000, 48000)
+    formats: Mapping[str, tuple[int, int]] = dict.fromkeys(("pcm", "pcm16", "pcm24"), (16000, 24000))
+    known = frozenset({*_BETA_SESSION, "audio", "enable_search", "sample_rate", "smooth_output"})
+
+    def answers(self, event: Event) -> list[Event]:
+        """See `Dialect.answers`."""
+        return [{"type": "session.finished"}] if event.get("type") == "session.finish" else []
 
     def heard(self, event: Event) -> Event:
         """See `Dialect.heard`."""
@@ -280,7 +298,25 @@ class Qwen(Beta):
                     path = f"session.tools[{index}].function"
                     raise Refused("missing", path, f"Missing required parameter: '{path}'.")
                 session["tools"][index] = {"type": "function", **tool["function"]}
+            detection = session.get("turn_detection")
+            if isinstance(detection, dict) and "threshold" in detection:
+                number(-1, 1)(detection["threshold"], "session.turn_detection.threshold")
+                detection["threshold"] = max(0.0, detection["threshold"])
         return super().heard(event)
+
+    def _ga(self, session: Event) -> Event:
+        # A session has a transcription when it begins; names of the models for it are not the rehearsal's business.
+        if session.get("input_audio_transcription", {}) is not None:
+            session["input_audio_transcription"] = {"model": "gpt-4o-mini-transcribe"}
+        result = super()._ga(session)
+        for name in ("input", "output"):
+            chosen = _field(session, "audio", name, "format")
+            if chosen.get("type", "pcm") != "pcm":
+                path = f"session.audio.{name}.format.type"
+                raise Refused("value", path, f"Invalid value: {chosen['type']!r}. The rehearsal has 'pcm'.")
+            if "sample_rate" in chosen:
+                result["audio"][name]["format"]["rate"] = chosen["sample_rate"]
+        return result
 
 
 DIALECTS: Mapping[str, Callable[[], Dialect]] = {

@@ -155,6 +155,10 @@ class OpenAIRealtime:
             event = _parse(message)
             self._wire.record(event)
             event_id = event.get("event_id") if isinstance(event.get("event_id"), str) else None
+            if answers := self._dialect.answers(event):
+                for answer in answers:
+                    await self._wire.send({"event_id": self._id("event"), **answer})
+                return
             event = self._dialect.heard(event)
             self._shape(event, "")
             await getattr(self, "_on_" + event["type"].replace(".", "_"))(event)
