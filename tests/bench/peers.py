@@ -52,8 +52,7 @@ else:
         from pipit.gate import Gated
         engine = Gated(engine, 1, lambda wake: None)
     block, detect = 640, engine.detect
-load_s = time.perf_counter() - began
-result = {"load_s": load_s, "cpu": {}}
+result = {"load_s": time.perf_counter() - began, "load_cpu_s": time.process_time(), "cpu": {}}
 for sound in sounds:
     data = Path(sound).read_bytes()
     for start in range(0, 64000, block):
@@ -96,7 +95,8 @@ def probe(kind: str, words: Sequence[str], sounds: Sequence[Path]) -> dict[str, 
         sounds: files of raw samples, 16 kHz mono.
 
     Returns:
-        load_s: import and creation; cpu: ms a second of sound, by the name of the file; rss_mb, anonymous_mb, threads.
+        load_s: import and creation; load_cpu_s: processor time until then; cpu: ms a second of sound, by the name of the file;
+        rss_mb, anonymous_mb, threads.
 
     Raises:
         stock.Unavailable: the packages, or the models, cannot be had.
