@@ -1,7 +1,8 @@
 """The service's side of AssemblyAI's Voice Agent API, over a real socket.
 
-Nobody's own client judges it, as OpenAI's and Alibaba's do of theirs: AssemblyAI's Python package (assemblyai 1.8.2, the newest in
-November 2026) has speech to text and nothing of the Voice Agent API, neither its address nor one of its messages.
+Nobody's own client judges it, as OpenAI's, Alibaba's and Microsoft's do of what they speak: AssemblyAI's Python package
+(assemblyai 1.8.2, the newest in November 2026) has transcription, dictation, text to speech and a gateway to language models, and
+nothing of the Voice Agent API, neither its address nor one of its messages.
 """
 
 from __future__ import annotations

@@ -175,9 +175,10 @@ async def test_a_refusal_reaches_the_client_with_its_event_id_and_path() -> None
 
 
 def test_beta_shows_sessions_flat_and_items_once() -> None:
-    audio = {"input": {"transcription": None, "turn_detection": None}, "output": {"voice": "alloy"}}
+    pcm, law = {"type": "audio/pcm", "rate": 24000}, {"type": "audio/pcmu"}
+    audio = {"input": {"format": pcm, "transcription": None, "turn_detection": None}, "output": {"format": law, "voice": "alloy"}}
     (shown,) = Beta().said({"type": "session.updated", "session": {"id": "s", "audio": audio}})
-    assert shown["session"]["input_audio_format"] == "pcm16"
+    assert (shown["session"]["input_audio_format"], shown["session"]["output_audio_format"]) == ("pcm16", "g711_ulaw")
     assert "audio" not in shown["session"]
     assert Beta().said({"type": "conversation.item.done"}) == []
     assert [e["type"] for e in Beta().said({"type": "conversation.item.added"})] == ["conversation.item.created"]

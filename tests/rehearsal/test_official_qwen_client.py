@@ -1,8 +1,4 @@
-"""Alibaba's own client for Qwen-Omni (package dashscope) talks to the rehearsal, and is held against what the daemon sends.
-
-Of the other services that speak OpenAI's protocol none has a Python client of its own for it, except Microsoft: azure-ai-voicelive
-is for Azure Voice Live, another product than the Azure OpenAI of the preset, with addresses and session fields of its own.
-"""
+"""Alibaba's own client for Qwen-Omni (package dashscope) talks to the rehearsal, and is held against what the daemon sends."""
 
 from __future__ import annotations
 

@@ -209,6 +209,8 @@ class Beta(Dialect):
 
     formats: Mapping[str, tuple[int, int]] = {"pcm16": (24000, 24000)}
     """Name of a format -> its rate for what is heard, and for what is said."""
+    companded: Mapping[str, str] = {"g711_ulaw": "audio/pcmu", "g711_alaw": "audio/pcma"}
+    """Name of a format -> as it is called now."""
     known = frozenset(_BETA_SESSION)
     """Fields of the session."""
 
@@ -232,8 +234,8 @@ class Beta(Dialect):
         for name in session:
             if name not in self.known:
                 raise Refused("unknown", f"session.{name}", f"Unknown parameter: 'session.{name}'.")
-        hears: Event = {"format": {"type": "audio/pcm", "rate": self._rate(session, "input_audio_format", 0)}}
-        speaks: Event = {"format": {"type": "audio/pcm", "rate": self._rate(session, "output_audio_format", 1)}}
+        hears: Event = {"format": self._format(session, "input_audio_format", 0)}
+        speaks: Event = {"format": self._format(session, "output_audio_format", 1)}
         if "input_audio_transcription" in session:
             hears["transcription"] = session["input_audio_transcription"]
         if "turn_detection" in session:
@@ -244,13 +246,14 @@ class Beta(Dialect):
         result |= {name: session[name] for name in ("instructions", "tools", "tool_choice") if name in session}
         return result
 
-    def _rate(self, session: Event, name: str, index: int) -> int:
+    def _format(self, session: Event, name: str, index: int) -> Event:
         chosen = session.get(name, next(iter(self.formats)))
+        if chosen in self.companded:
+            return {"type": self.companded[chosen]}
         if chosen not in self.formats:
-            raise Refused(
-                "value", f"session.{name}", f"Invalid value: {chosen!r}. Supported values are: {', '.join(self.formats)}."
-            )
-        return self.formats[chosen][index]
+            known = ", ".join((*self.formats, *self.companded))
+            raise Refused("value", f"session.{name}", f"Invalid value: {chosen!r}. Supported values are: {known}.")
+        return {"type": "audio/pcm", "rate": self.formats[chosen][index]}
 
     def said(self, event: Event) -> list[Event]:
         """See `Dialect.said`."""
@@ -258,8 +261,27 @@ class Beta(Dialect):
             return []
         event = {**event, "type": _OLDER.get(event["type"], event["type"])}
         if event["type"] in ("session.created", "session.updated"):
-            event["session"] = _flat(event["session"], next(iter(self.formats)))
+            event["session"] = self._flat(event["session"])
         return [event]
+
+    def _flat(self, session: Mapping[str, Any]) -> Event:
+        """Return a GA session as the beta version shows it."""
+        hears, speaks = session["audio"]["input"], session["audio"]["output"]
+        names = ("id", "object", "model", "instructions", "tools", "tool_choice")
+        return {
+            **{name: copy.deepcopy(session[name]) for name in names if name in session},
+            "modalities": ["audio", "text"],
+            "voice": speaks["voice"],
+            "input_audio_format": self._name(hears),
+            "output_audio_format": self._name(speaks),
+            "input_audio_transcription": hears["transcription"],
+            "turn_detection": hears["turn_detection"],
+        }
+
+    def _name(self, place: Mapping[str, Any]) -> str:
+        """Return what a format is called."""
+        older = {now: name for name, now in self.companded.items()}
+        return older.get(place["format"]["type"], next(iter(self.formats)))
 
 
 class Speaches(Beta, LocalAI):
@@ -280,6 +302,7 @@ class Qwen(Beta):
 
     rates_hz = (16000, 24000, 8000, 48000)
     formats: Mapping[str, tuple[int, int]] = dict.fromkeys(("pcm", "pcm16", "pcm24"), (16000, 24000))
+    companded: Mapping[str, str] = {}
     known = frozenset({*_BETA_SESSION, "audio", "enable_search", "sample_rate", "smooth_output"})
 
     def answers(self, event: Event) -> list[Event]:
@@ -373,22 +396,3 @@ def _only_server_vad(hears: Event) -> None:
     if isinstance(chosen, dict) and chosen.get("type") != "server_vad":
         message = f"Invalid value: {chosen.get('type')!r}. Supported values are: 'server_vad'."
         raise Refused("value", "session.turn_detection.type", message)
-
-
-def _flat(session: Mapping[str, Any], name: str) -> Event:
-    """Return a GA session as the beta version shows it."""
-    hears, speaks = session["audio"]["input"], session["audio"]["output"]
-    kept = {
-        key: copy.deepcopy(session[key])
-        for key in ("id", "object", "model", "instructions", "tools", "tool_choice")
-        if key in session
-    }
-    return {
-        **kept,
-        "modalities": ["audio", "text"],
-        "voice": speaks["voice"],
-        "input_audio_format": name,
-        "output_audio_format": name,
-        "input_audio_transcription": hears["transcription"],
-        "turn_detection": hears["turn_detection"],
-    }

@@ -36,6 +36,7 @@ from pipit.rehearsal.wire import Session, Wire
 PATHS = {
     "/v1/realtime": "openai",
     "/v1/ws": "assemblyai",
+    "/realtime-beta/voice-live/realtime": "realtime-beta",  # Azure Voice Live speaks the older version
     **{f"/{name}/v1/realtime": name for name in DIALECTS if name != "openai"},
     fish.LIVE: "fish",
 }
