@@ -139,13 +139,19 @@ async def daemon(folder: Path, *, plain: bool) -> tuple[float, float, float, flo
     with Room(folder / "room") as room:
         settings = configuration(folder, audio={"backend": "portaudio"}, echo={"engine": "hybrid"})
         settings["audio"] = {"backend": "portaudio"}
-        environment = {**room.environment, "ALSA_PLUGIN_DIR": str(plug_ins(folder))} if plain else room.environment
+        environment = {**room.environment, **COMPILED, "PYTHONPYCACHEPREFIX": str(folder.parent.parent / "compiled")}
+        if plain:
+            environment["ALSA_PLUGIN_DIR"] = str(plug_ins(folder))
         async with Daemon(settings, folder, environment) as running:
             ready, pid = await running.until("ready"), running.process.pid
             used_s = cpu_s(pid)
             await asyncio.sleep(5)
             resident, proportional = status_kb(pid, "VmRSS") / 1024, pss_kb(pid) / 1024
             return seconds(ready) - running.started_at, used_s, resident, proportional
+
+
+COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
+"""As where it is installed: what was compiled is kept."""
 
 
 def plug_ins(folder: Path) -> Path:
@@ -164,14 +170,13 @@ def whole() -> Iterator[str]:
     """Yield the table of the daemon beside the openwakeword package alone; in turns, since others may use this computer as well."""
     runs: dict[bool, list[tuple[float, float, float, float]]] = {False: [], True: []}
     rounds = []
-    for _ in range(ROUNDS):
-        with tempfile.TemporaryDirectory() as name:
-            for plain, found in runs.items():
-                folder = Path(name) / str(plain)
-                folder.mkdir()
-                found.append(asyncio.run(daemon(folder, plain=plain)))
-            empty = Path(name) / "second.raw"
-            empty.write_bytes(bytes(96000))
+    with tempfile.TemporaryDirectory() as name:
+        empty = Path(name) / "second.raw"
+        empty.write_bytes(bytes(96000))
+        for number, (plain, found) in itertools.product(range(ROUNDS), runs.items()):
+            folder = Path(name) / str(number) / str(plain)
+            folder.mkdir(parents=True)
+            found.append(asyncio.run(daemon(folder, plain=plain)))
             with contextlib.suppress(stock.Unavailable):
                 rounds.append(peers.probe("openwakeword", ONE, [empty]))
     medians = {plain: [statistics.median(column) for column in zip(*found, strict=True)] for plain, found in runs.items()}
