@@ -95,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--host", default="127.0.0.1")
     sub.add_argument("--port", type=int, default=8137)
     sub.add_argument("--misbehave", action="append", default=[], metavar="NAME[=VALUE]", help="a fault to show; may be repeated")
+    sub.add_argument("--faults", action="store_true", help="list the faults that there are, and do nothing else")
     add("diagram", _diagram, "print the state machine as a Mermaid diagram")
     return parser
 
@@ -273,6 +274,10 @@ def _demo(options: argparse.Namespace) -> int:
 def _rehearse(options: argparse.Namespace) -> int:
     from pipit import rehearsal
 
+    if options.faults:
+        for fault, meaning in rehearsal.Misbehaviour.faults():
+            print(f"{fault}\n    {meaning}")
+        return 0
     faults = rehearsal.Misbehaviour.parse(options.misbehave)
     asyncio.run(rehearsal.serve(options.host, options.port, faults, say=lambda line: print(line, flush=True)))
     return 0

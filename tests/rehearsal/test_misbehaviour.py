@@ -13,6 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
+from pipit import cli
 from pipit.errors import ConfigError
 from pipit.rehearsal import Conduct, Misbehaviour, Rehearsal
 from tests import speech
@@ -319,3 +320,18 @@ def test_every_fault_can_be_named(field: str) -> None:
     words = {"stage": "hear", "omit": "session.updated,reply.done", "error_code": "at_capacity"}
     value = {**codes, **words}.get(field, 1)
     assert getattr(Misbehaviour.parse([field if kind == "bool" else f"{field}={value}"]), field) == value
+
+
+def test_the_faults_are_listed_with_what_they_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["rehearse", "--faults"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[::2] == [written for written, _ in Misbehaviour.faults()]
+    assert len(lines) == 2 * len(dataclasses.fields(Misbehaviour))
+    assert "stage=hear|think|speak" in lines
+    assert "omit=NAME" in lines
+    assert "expire-s=SECONDS" in lines
+    assert "late-chunks=NUMBER" in lines
+    assert (
+        lines[lines.index("flood") + 1]
+        == "    A whole reply is sent as fast as it can be made, whatever the protocol says of pace."
+    )

@@ -7,10 +7,11 @@ import http
 import re
 import types
 import typing
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
+from pipit.core.options import describe, option
 from pipit.errors import ConfigError
 
 _CLOSE_CODES = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
@@ -24,7 +25,7 @@ MID_REPLY_S = 0.5
 
 @dataclass(frozen=True)
 class Misbehaviour:
-    """Faults, none by default; each attribute says what happens. They may be combined.
+    """Faults, none by default; each field says what happens. They may be combined.
 
     On the command line `--misbehave NAME` or `--misbehave NAME=VALUE` sets one, with dashes or underscores.
 
@@ -32,90 +33,73 @@ class Misbehaviour:
         ConfigError: a number that is no HTTP status or no close code.
     """
 
-    sessions: int | None = None
-    """Only the first so many connections suffer; the later ones find a healthy service."""
-    refuse_key: bool = False
-    """Whatever the key, it is wrong."""
-    refuse_upgrade: int | None = None
-    """The WebSocket, or the HTTP request, is refused with this HTTP status, such as 503."""
-    connect_delay_s: float = 0.0
-    """The upgrade, or the HTTP request, is answered so many seconds late."""
-    stall_after_accept: bool = False
-    """The TCP connection is accepted, and the upgrade, or the HTTP request, never answered."""
-    stall_at_ready: bool = False
-    """The WebSocket opens, or the head of the HTTP answer is sent, and then the service says nothing."""
-    stall_mid_reply: bool = False
-    """Half a second into a reply the service falls silent for ever."""
-    drop_mid_reply: bool = False
-    """Half a second into a reply the TCP connection is reset."""
-    cut_mid_reply: bool = False
-    """Half a second into a reply the TCP connection is closed in good order, but not the WebSocket or the HTTP answer."""
-    error_mid_reply: bool = False
-    """Half a second into a reply the service says that it has failed, and closes if it does so after that error. Chat/completions:
-    its stream ends."""
-    error_at_ready: bool = False
-    """The service reports an error instead of becoming ready, and closes if it does so after that error: voice agents."""
-    error_code: str | None = None
-    """Which error: at_capacity, rate_limit_exceeded, insufficient_quota …; by default server_error: voice agents."""
-    failed_reply: bool = False
-    """Instead of being spoken each reply fails, with `error_code`: voice agents."""
-    incomplete_reply: bool = False
-    """Half a second into a reply it is over, because it has become too long: OpenAI."""
-    close_at_ready: int | None = None
-    """The service closes with this code instead of becoming ready."""
-    close_mid_reply: int | None = None
-    """Half a second into a reply the service closes with this code."""
-    close_mid_turn: int | None = None
-    """When the person begins to speak the service closes with this code: voice agents."""
-    drop_mid_turn: bool = False
-    """When the person begins to speak the TCP connection is reset: voice agents."""
-    stall_mid_turn: bool = False
-    """When the person begins to speak the service falls silent for ever: voice agents."""
-    expire_s: float | None = None
-    """The session ends after so many seconds, as sessions do that have become too old: voice agents."""
-    rubbish_text: bool = False
-    """Text messages that are no JSON are strewn in; whole HTTP answers are none."""
-    rubbish_binary: bool = False
-    """Binary messages are strewn in."""
-    malformed_json: bool = False
-    """JSON of the wrong shape is strewn in: known events with missing fields or fields of another type, lists, null. Whole HTTP
-    answers are such."""
-    unknown_events: bool = False
-    """Events of unknown types are strewn in."""
-    duplicate_events: bool = False
-    """Every event is sent twice."""
-    out_of_order: bool = False
-    """Every third event is overtaken by the next, if there is one soon."""
-    omit: str | None = None
-    """Events of this type are never sent, or of these: session.updated,transcript.agent."""
-    event_delay_s: float = 0.0
-    """Every event is sent so much later than the one before it, at least."""
-    ignore_pings: bool = False
-    """WebSocket pings stay without an answer. Yandex never answers any."""
-    flood: bool = False
-    """A whole reply is sent as fast as it can be made, whatever the protocol says of pace."""
-    huge_message_mb: int | None = None
-    """As soon as it is ready, the service sends one message of so many megabytes."""
-    odd_bytes: bool = False
-    """Each piece of a reply's sound holds an odd number of bytes: samples are cut in two."""
-    late_chunks: int = 0
-    """After a reply was cancelled, so many more pieces of its sound follow."""
-    bad_arguments: bool = False
-    """The arguments of the tools that the agent calls are broken JSON: OpenAI, AssemblyAI."""
-    text_arguments: bool = False
-    """The arguments of tools come as a text instead of an object: AssemblyAI."""
-    unknown_tool: bool = False
-    """The agent calls a tool that nobody declared: OpenAI, AssemblyAI."""
-    transcription_fails: bool = False
-    """What the person said cannot be written down: OpenAI."""
-    older_errors: bool = False
-    """Errors are called `error` and their codes are in capitals, as they were once: AssemblyAI."""
-    reply_cancel: bool = False
-    """`reply.cancel` is taken, which the public documentation does not know: AssemblyAI."""
-    stage: Stage | None = None
-    """Only this stage of a cascade suffers: hear, think or speak."""
-    spared: int = 0
-    """The first so many connections find a healthy service; `sessions` counts from there."""
+    sessions: int | None = option(None, "Only the first so many connections suffer; the later ones find a healthy service.")
+    refuse_key: bool = option(False, "Whatever the key, it is wrong.")
+    refuse_upgrade: int | None = option(None, "The WebSocket, or the HTTP request, is refused with this HTTP status, such as 503.")
+    connect_delay_s: float = option(0.0, "The upgrade, or the HTTP request, is answered so many seconds late.")
+    stall_after_accept: bool = option(
+        False,
+        "The TCP connection is accepted, and the upgrade, or the HTTP request, never answered.",
+    )
+    stall_at_ready: bool = option(
+        False,
+        "The WebSocket opens, or the head of the HTTP answer is sent, and then the service says nothing.",
+    )
+    stall_mid_reply: bool = option(False, "Half a second into a reply the service falls silent for ever.")
+    drop_mid_reply: bool = option(False, "Half a second into a reply the TCP connection is reset.")
+    cut_mid_reply: bool = option(
+        False,
+        "Half a second into a reply the TCP connection is closed in good order, but not the WebSocket or the HTTP answer.",
+    )
+    error_mid_reply: bool = option(
+        False,
+        "Half a second into a reply the service says that it has failed, and closes if it does so after that error. "
+        "Chat/completions: its stream ends.",
+    )
+    error_at_ready: bool = option(
+        False,
+        "The service reports an error instead of becoming ready, and closes if it does so after that error: voice agents.",
+    )
+    error_code: str | None = option(
+        None,
+        "Which error: at_capacity, rate_limit_exceeded, insufficient_quota …; by default server_error: voice agents.",
+    )
+    failed_reply: bool = option(False, "Instead of being spoken each reply fails, with error_code: voice agents.")
+    incomplete_reply: bool = option(False, "Half a second into a reply it is over, because it has become too long: OpenAI.")
+    close_at_ready: int | None = option(None, "The service closes with this code instead of becoming ready.")
+    close_mid_reply: int | None = option(None, "Half a second into a reply the service closes with this code.")
+    close_mid_turn: int | None = option(None, "When the person begins to speak the service closes with this code: voice agents.")
+    drop_mid_turn: bool = option(False, "When the person begins to speak the TCP connection is reset: voice agents.")
+    stall_mid_turn: bool = option(False, "When the person begins to speak the service falls silent for ever: voice agents.")
+    expire_s: float | None = option(
+        None,
+        "The session ends after so many seconds, as sessions do that have become too old: voice agents.",
+    )
+    rubbish_text: bool = option(False, "Text messages that are no JSON are strewn in; whole HTTP answers are none.")
+    rubbish_binary: bool = option(False, "Binary messages are strewn in.")
+    malformed_json: bool = option(
+        False,
+        "JSON of the wrong shape is strewn in: known events with missing fields or fields of another type, lists, null. "
+        "Whole HTTP answers are such.",
+    )
+    unknown_events: bool = option(False, "Events of unknown types are strewn in.")
+    duplicate_events: bool = option(False, "Every event is sent twice.")
+    out_of_order: bool = option(False, "Every third event is overtaken by the next, if there is one soon.")
+    omit: str | None = option(None, "Events of this type are never sent, or of these: session.updated,transcript.agent.")
+    event_delay_s: float = option(0.0, "Every event is sent so much later than the one before it, at least.")
+    ignore_pings: bool = option(False, "WebSocket pings stay without an answer. Yandex never answers any.")
+    flood: bool = option(False, "A whole reply is sent as fast as it can be made, whatever the protocol says of pace.")
+    huge_message_mb: int | None = option(None, "As soon as it is ready, the service sends one message of so many megabytes.")
+    odd_bytes: bool = option(False, "Each piece of a reply's sound holds an odd number of bytes: samples are cut in two.")
+    late_chunks: int = option(0, "After a reply was cancelled, so many more pieces of its sound follow.")
+    bad_arguments: bool = option(False, "The arguments of the tools that the agent calls are broken JSON: OpenAI, AssemblyAI.")
+    text_arguments: bool = option(False, "The arguments of tools come as a text instead of an object: AssemblyAI.")
+    unknown_tool: bool = option(False, "The agent calls a tool that nobody declared: OpenAI, AssemblyAI.")
+    transcription_fails: bool = option(False, "What the person said cannot be written down: OpenAI.")
+    older_errors: bool = option(False, "Errors are called error and their codes are in capitals, as they were once: AssemblyAI.")
+    reply_cancel: bool = option(False, "reply.cancel is taken, which the public documentation does not know: AssemblyAI.")
+    stage: Stage | None = option(None, "Only this stage of a cascade suffers: hear, think or speak.")
+    spared: int = option(0, "The first so many connections find a healthy service; sessions counts from there.")
 
     def __post_init__(self) -> None:
         problems = []
@@ -172,10 +156,26 @@ class Misbehaviour:
             raise ConfigError(*problems)
         return cls(**values)
 
+    @classmethod
+    def faults(cls) -> Iterator[tuple[str, str]]:
+        """Yield each fault as it is written on the command line, and what happens then."""
+        kinds = typing.get_type_hints(cls)
+        for field in dataclasses.fields(cls):
+            name = field.name.replace("_", "-")
+            yield name if kinds[field.name] is bool else f"{name}={_example(kinds[field.name])}", describe(field).doc
+
     def __str__(self) -> str:
         changed = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         chosen = [(name, value) for name, value in changed.items() if value not in (None, False, 0)]
         return ", ".join(name if value is True else f"{name}={value}" for name, value in chosen) or "none"
+
+
+def _example(kind: Any) -> str:
+    """Return what stands for a value."""
+    inner = typing.get_args(kind)[0] if type(None) in typing.get_args(kind) else kind
+    if inner == Stage:
+        return "|".join(typing.get_args(Stage))
+    return {int: "NUMBER", float: "SECONDS", str: "NAME"}[inner]
 
 
 def _value(kind: Any, text: str | None) -> Any:
