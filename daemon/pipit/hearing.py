@@ -180,7 +180,7 @@ class Hearing:
             reference = self._reference.frame(captured, FRAME, canceller.drift, canceller.lag_s)
         cleaned = canceller.clean(microphone, reference)
         if canceller.proof is not None and len(cleaned.speech):
-            canceller.proof.feed(microphone, cleaned.speech, reference, cleaned.talking)
+            canceller.proof.feed(microphone, cleaned.speech, cleaned.ears, reference, cleaned.talking)
         self._tell_over(cleaned.talking)
         self.frames += 1
         for start in range(0, len(cleaned.speech), FRAME):

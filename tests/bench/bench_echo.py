@@ -24,6 +24,7 @@ from pipit.echo.proof import FLOOR_DB, Verdict
 from pipit.echo.reference import Reference
 from pipit.echo.talking import ABOVE_NOISE_DB, BELOW_HEARD_DB, QUIETEST_DBFS, Voiced
 from pipit.echo.webrtc import WebRtc
+from pipit.offline.ear import Ear, Started, TurnDetection
 from pipit.wake import openwakeword
 from tests import speech
 from tests.bench.room import FRAME, RATE_HZ, Scene, Take, Wires, near_clips, take
@@ -63,6 +64,8 @@ SCENES = (
     Scene("noise at -20 dB", noise_db=-20),
     Scene("loud: -14 dBFS", echo_dbfs=-14),
 )
+STUMBLING = (Scene("slips by 3 ms", slip_ms=3), Scene("slips by 20 ms", slip_ms=20))
+"""A sound system that loses 3 or 20 ms every nine seconds, and tells nobody."""
 NOISE_FREE_DB = -60.0
 """Where the removed echo is measured, the noise is this far below it, so that it is not the noise that is measured."""
 
@@ -73,6 +76,8 @@ class Result(NamedTuple):
     speech: NDArray[np.int16]
     ears: NDArray[np.int16]
     talking: NDArray[np.bool_]
+    sent: NDArray[np.int16]
+    """What the service hears while Pipit speaks: silence where nothing is proven."""
     cpu_s: float
     engine: Canceller
 
@@ -81,7 +86,7 @@ def run(engine: Canceller, made: Take) -> Result:
     """Let an engine hear a take, frame by frame, with its time stamps; a person counts only where the proof would allow it."""
     wires = Wires(made)
     reference = Reference(wires.played, RATE_HZ, wires.reference_at)
-    heard, ears, talking, cpu_s = [], [], [], 0.0
+    heard, ears, talking, sent, cpu_s = [], [], [], [], 0.0
     for _ in range(len(made.microphone) // FRAME):
         microphone, at = wires.frame()
         began = time.thread_time()
@@ -89,11 +94,13 @@ def run(engine: Canceller, made: Take) -> Result:
         cleaned = engine.clean(microphone, played)
         cpu_s += time.thread_time() - began
         if engine.proof is not None and len(cleaned.speech):
-            engine.proof.feed(microphone, cleaned.speech, played, cleaned.talking)
+            engine.proof.feed(microphone, cleaned.speech, cleaned.ears, played, cleaned.talking)
         heard.append(cleaned.speech)
         ears.append(cleaned.ears)
-        talking.append(cleaned.talking and (engine.proof is None or engine.proof.verdict is Verdict.WORKS))
-    return Result(np.concatenate(heard), np.concatenate(ears), np.array(talking), cpu_s, engine)
+        proven = engine.proof is None or engine.proof.verdict is Verdict.WORKS
+        talking.append(cleaned.talking and proven)
+        sent.append(cleaned.speech if proven else np.zeros_like(cleaned.speech))
+    return Result(np.concatenate(heard), np.concatenate(ears), np.array(talking), np.concatenate(sent), cpu_s, engine)
 
 
 def removed_db(made: Take, left: NDArray[np.int16], start_s: float, stop_s: float) -> float:
@@ -115,6 +122,13 @@ def converged_s(made: Take, left: NDArray[np.int16]) -> float:
 def edges(talking: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return when the decision that a person talks was made, in seconds."""
     return (np.flatnonzero(np.diff(talking.astype(int), prepend=0) == 1) + 1) * FRAME / RATE_HZ
+
+
+def taken_for_speech(sent: NDArray[np.int16]) -> int:
+    """Return how often a service's voice detection begins a turn."""
+    ear = Ear(RATE_HZ, TurnDetection())
+    found = (ear.feed(sent[start : start + FRAME]) for start in range(0, len(sent), FRAME))
+    return sum(isinstance(what, Started) for event in found for what in event)
 
 
 # -- the parts ---------------------------------------------------------------------------------------------------------------------
@@ -154,22 +168,24 @@ def _memory(engine: Canceller) -> Memory | None:
 
 def part_false(names: Sequence[str], scale: float, minutes: float = 30) -> Iterable[str]:
     """How often Pipit's own voice is taken for a person's."""
-    total = minutes * scale
-    yield f"## Interruptions by Pipit's own voice in {total:.0f} minutes of replies (each minute begins cold)"
+    minute = max(1, round(minutes * scale / len(SCENES)))
+    yield f"## Pipit's own voice taken for a person's, here / by the service, in {minute} minutes a room, each begun cold"
     yield "| room | " + " | ".join(names) + " |"
     yield "|---|" + "---|" * len(names)
-    sums = dict.fromkeys(names, 0)
-    minute = max(1, round(total / len(SCENES)))
-    for scene in SCENES:
-        counts = dict.fromkeys(names, 0)
-        for turn in range(minute):
-            made = take(replace(scene, seed=50 + turn), 60)
+    for scenes in (SCENES, STUMBLING):
+        sums = {name: [0, 0] for name in names}
+        for scene in scenes:
+            counts = {name: [0, 0] for name in names}
+            for turn in range(minute):
+                made = take(replace(scene, seed=50 + turn), 60)
+                for name in names:
+                    result = run(ENGINES[name](), made)
+                    counts[name][0] += len(edges(result.talking))
+                    counts[name][1] += taken_for_speech(result.sent)
             for name in names:
-                counts[name] += len(edges(run(ENGINES[name](), made).talking))
-        for name in names:
-            sums[name] += counts[name]
-        yield f"| {scene.name} | " + " | ".join(str(counts[name]) for name in names) + " |"
-    yield f"| all, {minute * len(SCENES)} minutes | " + " | ".join(str(sums[name]) for name in names) + " |"
+                sums[name] = [a + b for a, b in zip(sums[name], counts[name], strict=True)]
+            yield f"| {scene.name} | " + " | ".join("{} / {}".format(*counts[name]) for name in names) + " |"
+        yield f"| all, {minute * len(scenes)} minutes | " + " | ".join("{} / {}".format(*sums[name]) for name in names) + " |"
 
 
 def part_heard(names: Sequence[str], scale: float) -> Iterable[str]:

@@ -25,6 +25,9 @@ SOUND_M_S = 343.0
 ECHO_DBFS = -26.0
 """Active level of the echo at the microphone."""
 
+SLIP_S = 9.0
+"""How often the echo moves, where it does."""
+
 Wave = NDArray[np.float64]
 
 FAR_VOICES = ("en-us", "flite:slt", "en-gb", "flite:rms")
@@ -65,6 +68,8 @@ class Scene:
     noise_db: float = -40
     """Relative to the echo."""
     echo_dbfs: float = ECHO_DBFS
+    slip_ms: float = 0.0
+    """By how much the echo comes later, then earlier again, every `SLIP_S`, untold by the stamps: a sound system that stumbles."""
     seed: int = 1
 
 
@@ -95,7 +100,7 @@ def take(scene: Scene, seconds: float, clips: list[tuple[float, NDArray[np.int16
     far = _far(seconds, scene.seed)
     to_echo, to_person = responses(scene.reverberation_s)
     played = loudspeaker(far, scene.drive)
-    echo = _delay(_convolve(played, to_echo), scene.delay_ms / 1000, scene.drift_ppm)
+    echo = _slip(_delay(_convolve(played, to_echo), scene.delay_ms / 1000, scene.drift_ppm), scene.slip_ms)
     echo *= 10 ** (scene.echo_dbfs / 20) / active_rms(echo)
     near, onsets = np.zeros(len(far)), []
     for start_s, clip in clips or []:
@@ -221,6 +226,13 @@ def _delay(samples: Wave, delay_s: float, ppm: float) -> Wave:
         weight = np.sinc(offset) * (0.5 + 0.5 * np.cos(np.pi * np.clip(offset / 16, -1, 1)))
         result += np.where(inside, padded[np.clip(whole + tap + 32, 0, len(padded) - 1)], 0) * weight
     return result
+
+
+def _slip(samples: Wave, slip_ms: float) -> Wave:
+    late = round(slip_ms * RATE_HZ / 1000)
+    moved = np.concatenate((np.zeros(late), samples))[: len(samples)]
+    second = np.arange(len(samples)) // round(SLIP_S * RATE_HZ) % 2 == 1
+    return np.where(second, moved, samples)
 
 
 @functools.lru_cache(maxsize=8)

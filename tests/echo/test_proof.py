@@ -14,25 +14,46 @@ def noise(dbfs: float, seed: int) -> NDArray[np.int16]:
     return np.rint(32768 * 10 ** (dbfs / 20) * np.random.default_rng(seed).standard_normal(FRAME)).astype(np.int16)
 
 
-def speak(proof: Proof, seconds: float, heard_dbfs: float, left_dbfs: float, *, talking: bool = False) -> None:
+def speak(
+    proof: Proof, seconds: float, heard_dbfs: float, left_dbfs: float, *, ears_dbfs: float | None = None, talking: bool = False
+) -> None:
     """Let Pipit speak, and be silent for a second afterwards, in a room with noise at -70 dBFS."""
     for frame in range(round(seconds * 50)):
-        proof.feed(noise(heard_dbfs, frame), noise(left_dbfs, frame + 9999), PLAYED, talking)
+        speech = noise(left_dbfs, frame + 9999)
+        ears = speech if ears_dbfs is None else noise(ears_dbfs, frame + 9999)
+        proof.feed(noise(heard_dbfs, frame), speech, ears, PLAYED, talking)
     rest(proof)
+
+
+def hear(proof: Proof, heard: NDArray[np.int16], left: NDArray[np.int16], played: NDArray[np.int16] | None) -> None:
+    proof.feed(heard, left, left, played, talking=False)
 
 
 def rest(proof: Proof, seconds: float = 1.0) -> None:
     for frame in range(round(seconds * 50)):
-        proof.feed(noise(-70, frame), noise(-70, frame), None, False)
+        hear(proof, noise(-70, frame), noise(-70, frame), None)
 
 
 def test_nothing_is_believed_before_it_was_measured() -> None:
     proof = Proof(20)
     rest(proof, 3)
     assert proof.verdict is Verdict.UNPROVEN
-    speak(proof, 1.2, -26, -60)
-    assert proof.verdict is Verdict.UNPROVEN  # two measurements
-    assert proof.count == 2
+    speak(proof, 2.7, -26, -60)
+    assert proof.verdict is Verdict.UNPROVEN
+    assert proof.count == 5
+    speak(proof, 0.5, -26, -60)
+    assert proof.verdict is Verdict.WORKS
+
+
+def test_what_works_only_at_first_or_now_and_then_is_not_believed() -> None:
+    proof = Proof(20)
+    rest(proof)
+    for left_dbfs in (-26, -60, -80, -30, -32, -30, -44, -42, -70, -40):  # an echo that comes a second late, as AEC3 left it
+        speak(proof, 0.5, -26, left_dbfs)
+        assert proof.verdict is not Verdict.WORKS
+    assert proof.verdict is Verdict.FAILS
+    assert proof.deciding_db is not None
+    assert proof.deciding_db < 20
 
 
 def test_what_removes_enough_works() -> None:
@@ -66,6 +87,17 @@ def test_one_bad_half_second_is_a_door() -> None:
     assert proof.verdict is Verdict.WORKS
 
 
+def test_what_mutes_everything_is_no_canceller() -> None:
+    proof = Proof(20)
+    rest(proof)
+    speak(proof, 5, -26, -64, ears_dbfs=-28)
+    assert proof.verdict is Verdict.FAILS
+    assert proof.removed_db() == pytest.approx(2, abs=0.5)
+    speak(proof, 5, -26, -64, ears_dbfs=-40)
+    assert proof.verdict is Verdict.WORKS
+    assert proof.removed_db(10) == pytest.approx(38, abs=0.5)
+
+
 def test_an_echo_that_vanishes_in_the_noise_is_gone_however_little_that_was() -> None:
     proof = Proof(20)
     rest(proof, 10)
@@ -79,7 +111,7 @@ def test_a_person_who_talks_as_well_is_not_held_against_it_nor_is_the_time_befor
     rest(proof)
     speak(proof, 3, -26, -50)
     for frame in range(25):  # they have begun, and it takes half a second to notice
-        proof.feed(noise(-26, frame), noise(-28, frame), PLAYED, False)
+        hear(proof, noise(-26, frame), noise(-28, frame), PLAYED)
     count = proof.count
     speak(proof, 5, -26, -28, talking=True)
     assert proof.verdict is Verdict.WORKS
@@ -108,7 +140,7 @@ def test_what_was_proven_before_a_restart_is_believed_until_it_fails() -> None:
 def test_digital_silence_from_the_loudspeaker_is_no_measurement() -> None:
     proof = Proof(20)
     for frame in range(200):
-        proof.feed(noise(-30, frame), noise(-30, frame), np.zeros(FRAME, np.int16), False)
+        hear(proof, noise(-30, frame), noise(-30, frame), np.zeros(FRAME, np.int16))
     assert proof.count == 0
 
 

@@ -36,7 +36,7 @@ def measure(canceller: Canceller, removed_db: float, seconds: float = 3) -> None
     [
         (lambda: Through(full_duplex=False), "auto", False, "half duplex, because nothing cancels the echo"),
         (lambda: Through(full_duplex=True), "auto", True, "full duplex: the device cancels its own echo"),
-        (lambda: Kalman(20), "auto", False, "half duplex until Pipit has spoken for two seconds"),
+        (lambda: Kalman(20), "auto", False, "half duplex until Pipit has spoken for four seconds"),
         (lambda: proven(30), "auto", True, "full duplex: echo cancelling works, 30 dB of Pipit's voice removed"),
         (lambda: proven(12), "auto", False, "half duplex, because echo cancelling does not work, 12 dB of Pipit's voice removed"),
         (lambda: proven(12), "always", True, "full duplex, as conversation.voice_barge_in says"),

@@ -10,14 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipit.core.pcm import HEARING_RATE_HZ
+from pipit.errors import ConfigError
 
 
 class Aec3:
-    """Cancels frame by frame; the frame's length is a multiple of 10 ms."""
+    """Cancels frame by frame; the frame's length is a multiple of 10 ms.
+
+    Raises:
+        ConfigError: the package is not installed.
+    """
 
     def __init__(self) -> None:
-        import pywebrtc_audio
-
+        try:
+            import pywebrtc_audio
+        except ImportError as error:
+            raise ConfigError(
+                f"echo.engine: this engine needs the package pywebrtc-audio ({error}): install it as Pipit is installed "
+                "(pip install pywebrtc-audio), or set echo.engine to kalman or off"
+            ) from error
         self._canceller = pywebrtc_audio.EchoCanceller(sample_rate=HEARING_RATE_HZ, num_channels=1)
 
     def step(self, microphone: NDArray[np.int16], reference: NDArray[np.int16]) -> NDArray[np.int16]:

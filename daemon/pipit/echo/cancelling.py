@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
+from pipit.core.options import option
 from pipit.core.pcm import HEARING_RATE_HZ
 from pipit.echo import Cleaned
 from pipit.echo.memory import Memory
-from pipit.echo.proof import Proof
+from pipit.echo.proof import FLOOR_DB, Proof
 
 FRAME = HEARING_RATE_HZ // 50
 REST_FRAMES = 35
@@ -16,6 +19,19 @@ REST_FRAMES = 35
 
 _SILENCE = np.zeros(FRAME, np.int16)
 _NOTHING = np.zeros(0, np.int16)
+
+
+@dataclass(frozen=True)
+class ProvenSettings:
+    """What every engine that cancels can be told."""
+
+    floor_db: float = option(
+        FLOOR_DB,
+        "How much of Pipit's voice has to be removed before you may talk over it; below, Pipit hears nothing while it speaks.",
+        unit="dB",
+        minimum=0,
+        maximum=60,
+    )
 
 
 class Cancelling:

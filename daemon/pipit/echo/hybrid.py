@@ -17,37 +17,37 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipit.core.options import option
 from pipit.echo import Canceller, Cleaned
 from pipit.echo.aec3 import Aec3
-from pipit.echo.cancelling import FRAME, Cancelling
+from pipit.echo.cancelling import FRAME, Cancelling, ProvenSettings
 from pipit.echo.linear import Linear
 from pipit.echo.memory import Memory
-from pipit.echo.proof import FLOOR_DB, power
+from pipit.echo.proof import power
 from pipit.echo.talking import Talking, Voiced
 from pipit.echo.trust import Trust
 
-LOOK_BACK_FRAMES = 4
-"""What is held back for the decision which of the two the service hears: 80 ms. It takes 60 ms at least, and onsets are soft."""
+LOOK_BACK_FRAMES = 6
+"""What is held back for the decision which of the two the service hears: 120 ms. It takes 60 to 100 ms, and onsets are soft."""
 
 PERSON_SHARE = 10**-1.5
 """A person is whole in what the linear canceller leaves: of those who talked 10 dB below the echo never less than 13 dB below the
 microphone; what AEC3 had left of the echo, and was voiced, was 18 dB below and more."""
 
+RINGING_FRAMES = 10
+"""So long after the loudspeaker fell silent there is nothing to take out of the sound: 0.2 s. Who answers a cue is heard whole."""
+
+CUE_FRAMES = 75
+"""What has been sounding for less, 1.5 s, may be a cue, over which people talk; and of its first tenth no canceller takes much."""
+
+NOTHING_SHARE, HUSH = 10**-3.0, 0.1
+"""Of a loud echo AEC3 leaves enough to be speech to a service, if it is 30 dB below what was heard; by 20 dB less, it is not."""
+
 _FADE_IN: NDArray[np.float32] = ((np.arange(FRAME) + 0.5) / FRAME).astype(np.float32)
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(ProvenSettings):
     """A linear canceller and AEC3."""
-
-    floor_db: float = option(
-        FLOOR_DB,
-        "How much of Pipit's voice has to be removed before you may talk over it; below, Pipit hears nothing while it speaks.",
-        unit="dB",
-        minimum=0,
-        maximum=60,
-    )
 
 
 def build(settings: Settings) -> Canceller:
@@ -63,13 +63,17 @@ class Hybrid(Cancelling):
         self._linear = Linear()
         self._aec3 = Aec3()
         self._gate = Voiced(mode=2, needed=3, window=5, hold=15, above_noise_db=3.0, quietest_dbfs=-62.0, below_heard_db=36.0)
-        self._surely = Talking(needed=5)
-        self._quickly = Talking()
+        self._surely = Talking(needed=5, slipped=self._linear.slipped)
+        self._quickly = Talking(slipped=self._linear.slipped)
         self._trust = Trust()
         self._powers: deque[tuple[float, float]] = deque(maxlen=8)  # of the linear canceller and the microphone
         self._talks = False
         self._last_left: NDArray[np.int16] | None = None
         self._held: deque[tuple[NDArray[np.int16], NDArray[np.int16]]] = deque()
+        self._slips = 0
+        self._age = 0
+        self._hush = 1.0
+        self._mute = 0  # frames that the service does not hear, because they are Pipit
         self._person = 0.0  # share of the linear canceller in the last frame of speech
 
     def remember(self, memory: Memory) -> None:
@@ -84,7 +88,7 @@ class Hybrid(Cancelling):
         self._surely.rest()
         self._quickly.rest()
         self._powers.clear()
-        self._talks, self._last_left, self._person = False, None, 0.0
+        self._talks, self._last_left, self._person, self._age, self._mute = False, None, 0.0, 0, 0
 
     def work(self, microphone: NDArray[np.int16], reference: NDArray[np.int16]) -> Cleaned:
         """See `Cancelling`."""
@@ -96,8 +100,28 @@ class Hybrid(Cancelling):
             self._held.append((linear, left))
         if len(self._held) < LOOK_BACK_FRAMES:
             return Cleaned(linear[:0], linear[:0], self._talks)
+        over = self._silent > RINGING_FRAMES + LOOK_BACK_FRAMES
+        whole = person or over or self._leaks()
         linear, left = self._held.popleft()
-        return Cleaned(self._blend(linear, left, 1.0 if person else 0.0), linear, self._talks)
+        speech = self._blend(linear, self._hushed(left), 1.0 if whole else 0.0)
+        if self._mute > 0:
+            self._mute -= 1
+            if not over:
+                speech = np.zeros_like(speech)
+        return Cleaned(speech, linear, self._talks)
+
+    def _hushed(self, left: NDArray[np.int16]) -> NDArray[np.int16]:
+        """Turn AEC3's sound down where it is far below what was heard: of a loud echo even that is speech to a service."""
+        nothing = power(left) < NOTHING_SHARE * max((heard for _, heard in self._powers), default=0.0)
+        before, self._hush = self._hush, HUSH if nothing else 1.0
+        if before == self._hush == 1.0:
+            return left
+        hushed: NDArray[np.int16] = np.rint((before + (self._hush - before) * _FADE_IN) * left).astype(np.int16)
+        return hushed
+
+    def _leaks(self) -> bool:
+        """Whether AEC3 leaves more than the linear canceller: it takes a second to find an echo that has moved."""
+        return sum(power(left) for _, left in self._held) > sum(power(linear) for linear, _ in self._held)
 
     def _listen(
         self, linear: NDArray[np.int16], left: NDArray[np.int16], microphone: NDArray[np.int16], reference: NDArray[np.int16]
@@ -108,10 +132,20 @@ class Hybrid(Cancelling):
         perhaps = self._gate.feed(left, microphone)
         surely = self._surely.feed(left, microphone, reference, possible=whole)
         quickly = self._quickly.feed(linear, microphone, reference)
+        slipped, self._slips = self._linear.slips > self._slips, self._linear.slips
+        self._age += 1
+        if slipped or (self._surely.itself and self._age > CUE_FRAMES):
+            self._mute = LOOK_BACK_FRAMES + 1
+        if slipped:
+            self._surely.doubt()
+            self._quickly.doubt()
+            self._gate.rest()
+            self._powers.clear()
+            perhaps = surely = quickly = False
         self._trust.feed(microphone, linear, reference, surely or quickly)
         trusted = quickly and bool(self._trust)
         self._talks = surely or (trusted and perhaps)
-        return surely or trusted or (perhaps and self._linear.works)
+        return surely or trusted or (perhaps and self._trust.lately)
 
     def finish(self) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
         """See `Cancelling`."""

@@ -7,26 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipit.core.options import option
 from pipit.echo import Canceller, Cleaned
-from pipit.echo.cancelling import Cancelling
+from pipit.echo.cancelling import Cancelling, ProvenSettings
 from pipit.echo.linear import Linear
 from pipit.echo.memory import Memory
-from pipit.echo.proof import FLOOR_DB
 from pipit.echo.talking import Talking
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(ProvenSettings):
     """A frequency-domain Kalman filter."""
-
-    floor_db: float = option(
-        FLOOR_DB,
-        "How much of Pipit's voice has to be removed before you may talk over it; below, Pipit hears nothing while it speaks.",
-        unit="dB",
-        minimum=0,
-        maximum=60,
-    )
 
 
 def build(settings: Settings) -> Canceller:
@@ -40,7 +30,7 @@ class Kalman(Cancelling):
     def __init__(self, floor_db: float) -> None:
         super().__init__(floor_db)
         self._linear = Linear()
-        self._talking = Talking()
+        self._talking = Talking(slipped=self._linear.slipped)
         self._talks = False
         self._first = True
 

@@ -23,7 +23,8 @@ TAIL_S = 0.2
 """How long the echo may be. In a room that rings for 0.35 s a tail of 60 ms removes 22 dB, one of 140 ms 27 dB, 200 ms 27.6."""
 
 _SEARCH_FRAMES = 25
-_SEARCH_REACH = 256  # samples, either way: 16 ms, more than stamps are ever wrong
+_SEARCH_REACH = 640  # samples, either way: 40 ms, two periods of a sound card
+_URGENT_FRAMES = 10
 _BAD = 0.25  # of the microphone's power left: something is wrong, or a person talks, or the room is new
 _GOOD = 0.05
 _BETTER = 0.5  # so much of what is left now would be left elsewhere
@@ -54,6 +55,8 @@ class Linear:
         self._known = False  # the filter has been seen to work
         self._best: NDArray[np.float32] | None = None  # the filter when it worked well
         self._suspected: int | None = None
+        self.slips = 0
+        """How often the echo was found elsewhere, and followed."""
 
     @property
     def drift(self) -> float:
@@ -155,7 +158,16 @@ class Linear:
             return False
         self._filter.know(moved(best, later))
         self._loop.interrupt()
+        self.slips += 1
         return True
+
+    def slipped(self) -> bool:
+        """Look at once whether the echo has just moved, because something voiced is left; follow it, and say so, if it has."""
+        if self._best is None or len(self._echoes) < _URGENT_FRAMES:
+            return False
+        echo, heard = (np.concatenate(list(frames)[-_URGENT_FRAMES:]) for frames in (self._echoes, self._microphones))
+        left_share = float(np.dot(heard - echo, heard - echo)) / max(float(np.dot(heard, heard)), 1e-12)
+        return left_share > _BAD and self._go_back(self._best, heard, left_share)
 
     def _doubt(self) -> None:
         """Learn anew, from what is known: the room has changed."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import deque
+from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
@@ -23,7 +24,15 @@ for a person's; those below 20 dB let 70 % and more."""
 
 _AGAIN_DB = 3.0  # hysteresis: so much better than the floor it has to be to be believed again
 _SPAN_FRAMES = 25  # 0.5 s of Pipit's voice make one measurement
-_VERDICT = 3  # of so many measurements the median counts: a door that slams spoils one of them
+_DISTRUST, _DISTRUST_OF = 2, 3  # bad measurements that end belief, of the latest: a door that slams spoils one
+_BELIEF, _BELIEF_OF = 5, 6
+"""Good measurements that begin belief, of the latest. Who believes wrongly interrupts himself, who doubts wrongly waits a little.
+Where the echo came a second late, AEC3 removed 33 and 54 dB of the first second and 5 of the next."""
+
+_ALIGNED_DB = 6.0
+"""Where less is gone from what the wake word engine hears, made by a linear canceller, it is this that counts: a suppressor that
+finds no echo may mute everything for a while. AEC3 removed 38 dB for three seconds of an echo that came a second late. A linear
+canceller removes nothing (5 dB at most) where it does not work, and 6 to 11 dB in the first second where it does."""
 _DOUBTED_FRAMES = 40  # frames shortly before a person was noticed are not the echo's alone
 _QUIETEST_DBFS = -70.0  # of the reference: what is quieter leaves nothing to be measured
 _AUDIBLE_DB = 10.0  # an echo this far above the noise can be measured
@@ -47,6 +56,14 @@ class Measurement(NamedTuple):
     """What was left of the echo, above the noise."""
 
 
+class _Powers(NamedTuple):
+    """Of one frame."""
+
+    microphone: float
+    speech: float
+    ears: float
+
+
 class Proof:
     """Measures, and judges. The dsp thread feeds it, any other reads.
 
@@ -59,11 +76,13 @@ class Proof:
         self.count = 0
         """How many measurements there were so far."""
         self.floor_db = floor_db
+        self.deciding_db: float | None = None
+        """How much was removed in the latest measurements that speak for the verdict; None if none could be measured."""
         self._measured: deque[Measurement] = deque(maxlen=1200)  # ten minutes of reply
-        self._recent: deque[Measurement] = deque(maxlen=_VERDICT)
+        self._recent: deque[Measurement] = deque(maxlen=_BELIEF_OF)
         self._noise = NoiseFloor()
-        self._pending: deque[tuple[float, float]] = deque()
-        self._span: list[tuple[float, float]] = []
+        self._pending: deque[_Powers] = deque()
+        self._span: list[_Powers] = []
         self._silent = 0
 
     def trust(self) -> None:
@@ -71,23 +90,29 @@ class Proof:
         self.verdict = Verdict.WORKS
 
     def feed(
-        self, microphone: NDArray[np.int16], left: NDArray[np.int16], reference: NDArray[np.int16] | None, talking: bool
+        self,
+        microphone: NDArray[np.int16],
+        speech: NDArray[np.int16],
+        ears: NDArray[np.int16],
+        reference: NDArray[np.int16] | None,
+        talking: bool,
     ) -> None:
         """Take a frame.
 
         Args:
             microphone: as it was heard.
-            left: what the canceller made of it; a few frames late does no harm.
+            speech: what the canceller made of it for the service; a few frames late does no harm.
+            ears: and for the wake word engine.
             reference: what the loudspeaker played.
             talking: whether a person talks as well.
         """
-        left_power = power(left)
-        self._noise.feed(10 * math.log10(left_power))
+        speech_power = power(speech)
+        self._noise.feed(10 * math.log10(speech_power))
         self._silent = 0 if reference is not None else self._silent + 1
         if talking:
             self._pending.clear()
         elif reference is not None and dbfs(reference) > _QUIETEST_DBFS:
-            self._pending.append((power(microphone), left_power))
+            self._pending.append(_Powers(power(microphone), speech_power, speech_power if ears is speech else power(ears)))
         while len(self._pending) > (_DOUBTED_FRAMES if self._silent < _DOUBTED_FRAMES else 0):
             self._span.append(self._pending.popleft())
             if len(self._span) == _SPAN_FRAMES:
@@ -101,24 +126,35 @@ class Proof:
     def removed_db(self, since: int = 0) -> float | None:
         """Return how much was removed: the median of the measurements after the first `since`; None if there were none."""
         wanted = self.count - since
-        values = [m.removed_db for m in list(self._measured)[-wanted:] if m.removed_db is not None] if wanted > 0 else []
-        return statistics.median(values) if values else None
+        return _median(m.removed_db for m in list(self._measured)[-wanted:]) if wanted > 0 else None
 
     def _measure(self) -> None:
-        heard_db, left_db = (10 * math.log10(sum(column) / _SPAN_FRAMES) for column in zip(*self._span, strict=True))
+        heard_db, left_db, ears_db = (10 * math.log10(sum(column) / _SPAN_FRAMES) for column in zip(*self._span, strict=True))
         self._span.clear()
         audible = heard_db > self._noise.dbfs + _AUDIBLE_DB
+        if audible and heard_db - ears_db < _ALIGNED_DB:
+            left_db = ears_db
         measurement = Measurement(heard_db - left_db if audible else None, left_db - self._noise.dbfs)
         self._measured.append(measurement)
         self._recent.append(measurement)
         self.count += 1
-        if len(self._recent) == _VERDICT:
-            self._judge()
+        self._judge()
 
     def _judge(self) -> None:
         wanted_db = self.floor_db + (_AGAIN_DB if self.verdict is Verdict.FAILS else 0)
-        good = sum(m.left_db <= _INAUDIBLE_DB or (m.removed_db or 0.0) >= wanted_db for m in self._recent)
-        self.verdict = Verdict.WORKS if 2 * good > _VERDICT else Verdict.FAILS
+        good = [m.left_db <= _INAUDIBLE_DB or (m.removed_db or 0.0) >= wanted_db for m in self._recent]
+        if self.verdict is Verdict.WORKS:
+            if good[-_DISTRUST_OF:].count(False) >= _DISTRUST:
+                self.verdict = Verdict.FAILS
+        elif len(good) == _BELIEF_OF:
+            self.verdict = Verdict.WORKS if good.count(True) >= _BELIEF else Verdict.FAILS
+        speaks = [m.removed_db for m, fine in zip(self._recent, good, strict=True) if fine is (self.verdict is Verdict.WORKS)]
+        self.deciding_db = _median(speaks)
+
+
+def _median(removed_db: Iterable[float | None]) -> float | None:
+    values = [db for db in removed_db if db is not None]
+    return statistics.median(values) if values else None
 
 
 class NoiseFloor:

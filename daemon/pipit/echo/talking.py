@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,9 +101,11 @@ class Talking:
 
     Args:
         needed: voiced frames of ten that begin it.
+        slipped: says whether the echo has just moved, so that the canceller left it. Asked before anybody is said to talk.
     """
 
-    def __init__(self, needed: int = 6) -> None:
+    def __init__(self, needed: int = 6, slipped: Callable[[], bool] = lambda: False) -> None:
+        self._slipped = slipped
         self._voiced = Voiced(
             mode=3,
             needed=needed,
@@ -142,7 +145,19 @@ class Talking:
         self._talking = voiced
         return voiced
 
+    @property
+    def itself(self) -> bool:
+        """Whether what is left was Pipit's own voice, half a second ago or less."""
+        return self._wait > 0
+
+    def doubt(self) -> None:
+        """Believe for half a second that what is voiced is Pipit."""
+        self._voiced.rest()
+        self._talking, self._wait = False, _NOT_AGAIN_FRAMES
+
     def _hears_itself(self) -> bool:
+        if self._slipped():
+            return True
         left, played = (np.concatenate(frames).astype(np.float32) for frames in (self._left, self._played))
         return likeness(left, played, _EARLY).prominence > PROMINENT
 

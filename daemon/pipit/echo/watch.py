@@ -41,8 +41,7 @@ class Duplex:
             return "half duplex, because nothing cancels the echo (echo.engine): interrupt with the button or the wake word"
         if proof is None:
             return "full duplex: the device cancels its own echo; you may talk over Pipit"
-        removed_db = proof.removed_db(max(0, proof.count - 3))
-        of_it = "" if removed_db is None else f", {removed_db:.0f} dB of Pipit's voice removed"
+        of_it = "" if proof.deciding_db is None else f", {proof.deciding_db:.0f} dB of Pipit's voice removed"
         match proof.verdict:
             case Verdict.WORKS:
                 return f"full duplex: echo cancelling works{of_it}; you may talk over Pipit"
@@ -52,7 +51,7 @@ class Duplex:
                     "(echo.floor_db): interrupt with the button or the wake word; `pipit doctor echo` looks for the reason"
                 )
             case Verdict.UNPROVEN:
-                return "half duplex until Pipit has spoken for two seconds and echo cancelling is proven"
+                return "half duplex until Pipit has spoken for four seconds and echo cancelling is proven"
 
 
 def remember(canceller: Canceller, folder: Path | None) -> None:
@@ -83,7 +82,7 @@ async def watch(canceller: Canceller, duplex: Duplex, folder: Path | None, recor
 
 
 def _tell(proof: Proof, duplex: Duplex, verdict: Verdict, record: Callable[..., None]) -> None:
-    removed_db = proof.removed_db(max(0, proof.count - 3))
+    removed_db = proof.deciding_db
     record(
         "echo",
         str(duplex),

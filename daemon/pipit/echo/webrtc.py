@@ -7,25 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipit.core.options import option
 from pipit.echo import Canceller, Cleaned
 from pipit.echo.aec3 import Aec3
-from pipit.echo.cancelling import Cancelling
-from pipit.echo.proof import FLOOR_DB
+from pipit.echo.cancelling import Cancelling, ProvenSettings
 from pipit.echo.talking import Talking
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(ProvenSettings):
     """WebRTC's echo canceller."""
-
-    floor_db: float = option(
-        FLOOR_DB,
-        "How much of Pipit's voice has to be removed before you may talk over it; below, Pipit hears nothing while it speaks.",
-        unit="dB",
-        minimum=0,
-        maximum=60,
-    )
 
 
 def build(settings: Settings) -> Canceller:
