@@ -76,6 +76,8 @@ def test_pipit_wake_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert b.endswith("heard 0 times")
     assert cli.main(["wake", "test", str(tmp_path / "a.wav")]) == 0
     assert "<- heard" in capsys.readouterr().out
+    assert cli.main(["wake", "test", str(tmp_path / "a.wav"), "--set", "wake={engine: off}"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/a.wav: highest nothing, since no word is listened for; heard 0 times\n"
 
 
 def test_pipit_wake_tune(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,7 +70,7 @@ def peaks(points: Sequence[Point]) -> dict[str, float]:
 
 def as_text(name: str, points: Sequence[Point]) -> Iterator[str]:
     """Yield the lines that show a curve: what it comes to, then every frame that scored at all."""
-    highest = ", ".join(f"{word} {score:.3f}" for word, score in peaks(points).items())
+    highest = ", ".join(f"{word} {score:.3f}" for word, score in peaks(points).items()) or "nothing, since no word is listened for"
     wakes = sum(point.wake is not None for point in points)
     yield f"{name}: highest {highest}; heard {wakes} {'time' if wakes == 1 else 'times'}"
     for point in points:
