@@ -506,6 +506,16 @@ def test_what_was_to_be_said_while_the_person_talks_is_said_after_their_turn() -
     assert asked["response"]["instructions"].endswith("Say that the tea is ready.")
 
 
+def test_a_reply_of_the_service_shows_that_the_turn_is_over_even_if_it_has_not_said_so() -> None:
+    codec = ready()
+    feed(codec, type="input_audio_buffer.speech_started", item_id="u")
+    feed(codec, type="response.created", response={"id": "r"})
+    feed(codec, type="response.output_item.done", response_id="r", item=CALL)
+    assert codec.tool_result("c", "{}", is_error=False) == []
+    done(codec, "r")
+    assert kinds(codec.to_send()) == ["conversation.item.create", "response.create"]
+
+
 def test_a_button_ends_a_turn_that_the_service_still_hears() -> None:
     codec = ready()
     feed(codec, type="input_audio_buffer.speech_started", item_id="u")

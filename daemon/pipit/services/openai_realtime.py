@@ -513,6 +513,8 @@ class OpenAIRealtime:
             return _Reply(name, running=False, unwanted=True, reported=True), []
         self._overtaken, self._asked = self._asked, {}
         self._promised = False
+        if self._creates:
+            self._talking = False  # the service takes the turn for over, even where it has not said so
         reply = self._replies[name] = _Reply(name)
         self._forgotten.extend(hash(gone) for gone in _trim(self._replies))
         if self._gone_on:  # it answers half a sentence, and nobody needs to hear of it
