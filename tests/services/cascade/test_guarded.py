@@ -82,3 +82,21 @@ async def test_a_voice_that_falls_silent_is_not_waited_for(sounds: int, pauses_s
     with pytest.raises(StageError, match=r"^text to speech: was silent for 0\.3 s$") as error:
         await voiced(Reader(sounds), *pauses_s)
     assert error.value.kind == "retryable"
+
+
+async def test_it_is_not_waited_for_until_the_model_has_written_more() -> None:
+    asked_for = 0
+
+    async def written() -> AsyncIterator[str]:
+        nonlocal asked_for
+        for sentence in SENTENCES:
+            asked_for += 1
+            yield sentence
+            await asyncio.sleep(20)
+
+    settings = Settings()
+    stages = Stages(sphinx_hear.build(settings), offline_think.build(settings), Reader(0), 5.0, READ_S)
+    async with asyncio.timeout(10), aclosing(stages.voice(written(), None)) as sounds:
+        with pytest.raises(StageError, match="was silent"):
+            await anext(sounds)
+    assert asked_for == 1
