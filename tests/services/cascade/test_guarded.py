@@ -15,7 +15,7 @@ from tests import speech
 
 pytestmark = pytest.mark.skipif(speech.missing_tools() is not None, reason=str(speech.missing_tools()))
 
-READ_S = 0.3
+READ_S = 0.2
 SENTENCES = ("One.", " Two.", " Three.")
 
 
@@ -79,7 +79,7 @@ async def test_a_model_that_writes_slowly_is_no_silence_of_the_voice(speak: Spea
 @pytest.mark.parametrize("sounds", [0, 1, 2])
 @pytest.mark.parametrize("pauses_s", [(0.0, 0.0, 0.0), (0.0, 0.1, 0.1), (0.0, 0.0, 2 * READ_S)])
 async def test_a_voice_that_falls_silent_is_not_waited_for(sounds: int, pauses_s: tuple[float, ...]) -> None:
-    with pytest.raises(StageError, match=r"^text to speech: was silent for 0\.3 s$") as error:
+    with pytest.raises(StageError, match=r"^text to speech: was silent for 0\.2 s$") as error:
         await voiced(Reader(sounds), *pauses_s)
     assert error.value.kind == "retryable"
 
