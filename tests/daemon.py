@@ -186,6 +186,7 @@ def configuration(
             "input": {"path": str(folder / "heard.wav")},
             "output": {"path": str(folder / "played.wav"), "rate": 48000},
         },
+        "echo": {"engine": "off"},  # nothing that is played comes back from a file
         "conversation": {"idle_s": 2},
         "leds": {"driver": "terminal"},
         "button": {"driver": "keyboard"},

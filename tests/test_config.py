@@ -207,7 +207,8 @@ def test_an_unusable_annotation_is_a_mistake_in_the_program() -> None:
 # -- a whole file ------------------------------------------------------------------------------------------------------------------
 
 QUIET = (
-    "service: {url: 'ws://localhost/'}\naudio: {backend: file}\nwake: {engine: off}\nleds: {driver: off}\nbutton: {driver: off}\n"
+    "service: {url: 'ws://localhost/'}\naudio: {backend: file}\necho: {engine: off}\nwake: {engine: off}\n"
+    "leds: {driver: off}\nbutton: {driver: off}\n"
 )
 """Needs neither hardware nor secrets."""
 

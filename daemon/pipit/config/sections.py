@@ -121,7 +121,7 @@ SECTIONS: Mapping[str, Selection | type[Gate | NearMisses | Conversation | Tools
         many=True,
     ),
     "audio": Selection("audio", "backend", "portaudio", "Microphone and loudspeaker."),
-    "echo": Selection("echo", "engine", "off", "Echo cancelling: takes Pipit's own voice out of what the microphone hears."),
+    "echo": Selection("echo", "engine", "hybrid", "Echo cancelling: takes Pipit's own voice out of what the microphone hears."),
     "wake": Selection("wake", "engine", "openwakeword", "The wake word."),
     "gate": Gate,
     "near_misses": NearMisses,
