@@ -31,6 +31,7 @@ from pipit.services import (
     ToolCall,
     UserStarted,
     durable,
+    persistence,
 )
 from pipit.services import assemblyai as assemblyai_module
 from pipit.services.assemblyai import AssemblyAI
@@ -354,7 +355,7 @@ async def test_a_reply_that_broke_off_and_is_stopped_while_there_is_no_session_i
 
 
 async def test_any_number_of_drops_is_survived_when_each_session_was_steady(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(durable, "STEADY_S", 0.05)
+    monkeypatch.setattr(persistence, "STEADY_S", 0.05)
 
     async def steady(line: Line) -> None:
         await line.accept()
@@ -367,7 +368,7 @@ async def test_any_number_of_drops_is_survived_when_each_session_was_steady(monk
         await line.turn()
         await line.stay()
 
-    drops = durable.TRIES + 1
+    drops = persistence.TRIES + 1
     async with server(*[steady] * drops, last) as (url, _), Talk(provider(url)) as talk:
         await talk.until(ReplyDone, drops + 1)
         assert talk.of(Failed) == []
@@ -511,7 +512,7 @@ async def test_the_result_of_a_tool_reaches_the_session_that_comes_after_the_one
 
 
 async def test_a_provider_that_is_gone_for_good_ends_the_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(durable, "ALONE_S", 0.5)
+    monkeypatch.setattr(persistence, "ALONE_S", 0.5)
 
     async def dropped(line: Line) -> None:
         await line.accept()
@@ -546,19 +547,19 @@ async def test_the_only_provider_is_waited_for_when_the_network_is_gone_for_a_mo
 
     def opened(opening: Opening = NEW) -> Session:
         tries.append(opening)
-        gone = 2 < len(tries) <= 2 + durable.TRIES
+        gone = 2 < len(tries) <= 2 + persistence.TRIES
         return (Away if gone else WebSocketSession)(OpenAIRealtime(Settings(url=url), REALTIME, opening), DEADLINES)
 
     tries: list[Opening] = []
     async with server(dropped, second) as (url, _), Talk(Provider("one", opened)) as talk:
         await talk.until(ReplyDone)
-        assert len(tries) == 3 + durable.TRIES  # the first only tells the rates
+        assert len(tries) == 3 + persistence.TRIES  # the first only tells the rates
         assert talk.of(Failed) == []
     await settled()
 
 
 async def test_a_provider_that_takes_every_session_and_drops_it_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(durable, "ALONE_S", 0.5)
+    monkeypatch.setattr(persistence, "ALONE_S", 0.5)
 
     async def dropped(line: Line) -> None:
         await line.accept()
@@ -567,7 +568,7 @@ async def test_a_provider_that_takes_every_session_and_drops_it_is_given_up(monk
 
     async with server(*[dropped] * 30) as (url, lines), Talk(provider(url)) as talk:
         assert (await talk.until(Failed)).kind == "retryable"
-        assert len(lines) <= durable.LOSSES + 1
+        assert len(lines) <= persistence.LOSSES + 1
     await settled()
 
 

@@ -49,6 +49,7 @@ from pipit.services import (
     UserText,
 )
 from pipit.services.memory import SOUND_S, History, Sound
+from pipit.services.persistence import Persistence
 
 LOOK_BACK_S = 1.0
 """A service says that somebody speaks after it has heard some of it; a turn that is heard again begins so much earlier."""
@@ -58,18 +59,6 @@ FIRST_TURN_S = 10.0
 
 GIVE_UP_S = 25.0
 """Longest time without a session in the middle of a conversation; the person has been told nothing meanwhile."""
-
-TRIES = 3
-"""How often in a row one provider is tried, before the next."""
-
-ALONE_S = 8.0
-"""Where no other provider is left, the same is tried for so long: a radio that changes its channel is gone for seconds."""
-
-STEADY_S = 5.0
-"""A session that was dropped sooner counts as one more failure in a row."""
-
-LOSSES, LOSSES_S = 8, 60.0
-"""With more losses in this time the conversation is given up: providers that take every session and drop it at once."""
 
 BLIP_S = 15.0
 """A turn that nobody has answered for so long was none."""
@@ -245,16 +234,13 @@ class DurableSession:
         """Tools that are being run: call -> name."""
         self._wanted: list[_Wish] = []
         """What to ask the next session for."""
-        self._backoff = Backoff(random.random, first_s=0.3, limit_s=4.0)
-        self._tries = 0
-        self._unsteady_from = 0.0
-        """When the first of these was."""
+        self._persistence = Persistence(random.random)
+        self._renewal_backoff = Backoff(random.random, first_s=1.5, limit_s=20.0)
         self._lost_at: float | None = None
         self._lost_from: int | None = None
         """Where in `_sound` that was."""
         self._missed_from: int | None = None
         """Where in `_sound` begins what the lost session had heard and had not reacted to yet."""
-        self._losses: list[float] = []
         self._retry: tuple[float, Provider, str] | None = None
         """When to try again, whom, and what to resume."""
         self._renew_at: float | None = None
@@ -602,27 +588,22 @@ class DurableSession:
             yield Notice("reconnect", f"{link.provider.name} did not take the session up again: {reason}")
             self._retry = (now, link.provider, "")
             return
-        self._tries = 1 if lasted_s > STEADY_S else self._tries + 1
-        if self._tries == 1:
-            self._unsteady_from = now
-        self._losses = [*(time for time in self._losses if now - time < LOSSES_S), now]
-        patient = self._tries < TRIES or (not self._untried and now - self._unsteady_from < ALONE_S)
-        same = self._started and kind == "retryable" and patient
+        self._persistence.lost(now, lasted_s)
+        same = self._started and kind == "retryable" and self._persistence.again(now, alone=not self._untried)
         if not same and kind == "retryable":
             self._durable.rest(link.provider, now + RESTS_S)
-        if since_s > GIVE_UP_S or len(self._losses) > LOSSES or (not same and not self._untried):
+        if since_s > GIVE_UP_S or self._persistence.hopeless or (not same and not self._untried):
             yield event if isinstance(event, Failed) else Failed("retryable", reason)
             return
         if same:
-            if self._tries == 1:
-                self._backoff.reset()
-            delay_s = 0.0 if self._tries == 1 else self._backoff.next_s()
+            delay_s = self._persistence.delay_s()
             yield Notice("reconnect", f"{reason}; trying again in {delay_s:.1f} s")
             in_time = link.session.capabilities.resume_s > since_s + delay_s
             self._retry = (now + delay_s, link.provider, link.resume or link.opening.resume if in_time else "")
             return
         following = self._untried.pop(0)
-        self._tries, self._without = 0, frozenset()  # another provider may well take what this one refused
+        self._persistence.change()
+        self._without = frozenset()  # another provider may well take what this one refused
         yield Notice("failover", f"{link.provider.name}: {reason}; {following.name} takes over")
         self._retry = (now, following, "")
 
@@ -646,13 +627,13 @@ class DurableSession:
                 link.ready, link.resume, link.ready_at = True, event.resume, self._now()
             case Failed(kind=kind, reason=reason) if kind != "benign":
                 self._drop(link)
-                self._renewal, self._renew_at = None, self._now() + self._backoff.next_s() * 5
+                self._renewal, self._renew_at = None, self._now() + self._renewal_backoff.next_s()
                 yield Notice("renewal", f"no new session yet: {reason}")
             case Expiring(in_s=in_s):
                 link.expires_at = self._now() + in_s
             case Ended():
                 self._drop(link)
-                self._renewal, self._renew_at = None, self._now() + self._backoff.next_s() * 5
+                self._renewal, self._renew_at = None, self._now() + self._renewal_backoff.next_s()
 
     def _swap(self) -> Iterator[Event]:
         """Put the new session in the place of the old one, if it is ready and nobody speaks."""
@@ -665,6 +646,7 @@ class DurableSession:
 
     def _promote(self, link: _Link, why: str) -> Iterator[Event]:
         self._welcome(link, Ready(resume=link.resume), self._now())
+        self._renewal_backoff.reset()
         yield Notice("renewal", f"the conversation goes on in a new session at {link.provider.name}: {why}", warning=False)
         self._attach(link, self._found(link))
 
