@@ -80,6 +80,8 @@ class Talk:
         self._answer = answer
         self._sound = b""
         self.voice = "en-gb"
+        self.silence_s = 0.01
+        """From one piece of silence, 40 ms, to the next: not more patient than the test needs."""
 
     async def hold(
         self, request: str = "", replies: int = 1, then: Callable[[Event], Awaitable[None]] | None = None
@@ -122,7 +124,7 @@ class Talk:
         while True:
             sound, self._sound = self._sound[:piece], self._sound[piece:]
             await self.session.audio(sound.ljust(piece, b"\0"))
-            await asyncio.sleep(0 if sound else 0.01)
+            await asyncio.sleep(0 if sound else self.silence_s)
 
     def of(self, *kinds: type[Event]) -> list[Any]:
         """Return the events of some kinds so far."""
