@@ -11,7 +11,7 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipit.rehearsal.shapes import Refused, number
+from pipit.rehearsal.shapes import Refused, array, number, text
 
 Event = dict[str, Any]
 
@@ -167,9 +167,8 @@ class Yandex(Dialect):
         if speaks.get("voice", "marina") not in self.voices:
             raise Refused("value", "session.audio.output.voice", f"Invalid value: {speaks['voice']!r}.")
         _any_voice(speaks)
-        for name in ("languages", "role"):
-            hears.pop(name, None)
-            speaks.pop(name, None)
+        array(text)(hears.pop("languages", []), "session.audio.input.languages")
+        text(speaks.pop("role", ""), "session.audio.output.role")
         hears["transcription"] = {"model": "gpt-4o-mini-transcribe"}
         return event
 
