@@ -2,10 +2,14 @@
 
 Run: python -m tests.bench.bench_faults [CONVERSATIONS [SERVICE ...]]
 
-The session that the daemon uses (shell, codec and what outlives sockets), and the daemon's machine with short time limits, talk to
-a scripted service that fails (see tests/bench/faulty.py). A conversation goes on where the person was answered after the fault;
-others end. Wrong is: one that is not in IDLE in time, sound of a reply that was interrupted, a task, thread, socket or session
-left behind.
+The session that the daemon uses (shell, codec and what outlives sockets; in every fourth conversation without the latter), and the
+daemon's machine with short time limits, talk to a scripted service that fails (see tests/bench/faulty.py). There are greetings,
+tools, interruptions from both sides, and sessions that have to be renewed. A conversation goes on where the person was answered to
+the end; others end. Wrong is, besides what the service notes:
+
+- a conversation that is not in IDLE in time, or that does not go on though the fault was harmless;
+- sound, a beginning or an end of a reply that was over; a tool that is called twice;
+- a task, thread, descriptor, session or memory left behind.
 """
 
 from __future__ import annotations
@@ -13,17 +17,23 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import ctypes
 import gc
 import os
 import random
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
 
 from pipit.core import events
 from pipit.core.machine import Limits, Machine, State
 from pipit.core.options import Secret
+from pipit.core.tool import Declaration
 from pipit.services import (
     NEW,
     Ended,
@@ -36,8 +46,11 @@ from pipit.services import (
     ReplyDone,
     ReplyStarted,
     Session,
+    ToolCall,
+    ToolCancelled,
     UserStarted,
     UserStopped,
+    durable,
 )
 from pipit.services.assemblyai import AssemblyAI
 from pipit.services.assemblyai import Settings as AssemblyAISettings
@@ -45,13 +58,23 @@ from pipit.services.durable import Durable, DurableSession, Provider
 from pipit.services.openai_presets import PRESETS
 from pipit.services.openai_realtime import OpenAIRealtime, Settings
 from pipit.services.websocket import Deadlines, WebSocketSession
-from tests.bench.faulty import FAULTS, TURNS, Faulty, Plan
+from tests.bench.faulty import FAULTS, GREETING, HARMLESS, LOOK_BACK, Faulty, Plan
 
 AT_ONCE = 25
+TURNS = 5
+"""So many answers are enough."""
+
 DEADLINES = Deadlines(connect_s=1.5, read_s=1.5, write_s=1.5, ping_s=1.5, close_s=0.5)
-LIMITS = Limits(connect_s=4, idle_s=1.5, utterance_s=3, answer_s=3, reply_s=5, fault_s=0.2, conversation_s=12)
-LATEST_S = 20.0
+LIMITS = Limits(connect_s=4, idle_s=3, utterance_s=3, answer_s=3, reply_s=5, fault_s=0.2, conversation_s=15)
+LATEST_S = 25.0
 PIECE_S, SPEED = 0.02, 2
+WARM_UP = 20
+"""Conversations before memory is looked at: what is loaded once, and what the allocator keeps."""
+
+KEPT_MB, KEPT_KB = 6.0, 20.0
+"""So much more memory may be in use after a run: in all, and for each conversation. A session's buffers of sound are 1.4 MB."""
+
+TOOLS = (Declaration("look", "Looks out of the window."),)
 
 
 @dataclass
@@ -60,69 +83,107 @@ class Outcome:
 
     how: str = ""
     answered: int = 0
-    dead_sound: bool = False
+    wrong: list[str] = field(default_factory=list)
     took_s: float = 0.0
-    states: list[str] = field(default_factory=list)
 
 
 class Driver:
-    """Stands for the conductor, the conversation and the person."""
+    """Stands for the conductor, the conversation and the person, and sees that a session keeps its promises.
 
-    def __init__(self, session: Session, rng: random.Random) -> None:
+    Args:
+        session: a new one.
+        rng: decides when the person presses the button and how long tools take.
+        plan: what the service knows of the conversation; a new one where nobody asks.
+    """
+
+    def __init__(self, session: Session, rng: random.Random, plan: Plan | None = None) -> None:
         self.outcome = Outcome()
         self._session = session
         self._rng = rng
+        self._plan = plan or Plan("none", 0, False)
         self._loop = asyncio.get_running_loop()
         self._machine = Machine(LIMITS, now=self._loop.time())
-        self._dead: set[str] = set()
-        self._live: set[str] = set()
+        self._begun: set[str] = set()
+        self._over_with: set[str] = set()
+        """Replies that are over: nothing more may come of them."""
+        self._last = ""
+        """The reply that is being played, or was the latest."""
+        self._stopped_at = 0
+        self._calls: dict[str, asyncio.Task[None]] = {}
+        self._called: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._answer_due = False
         self._failed = False
         self._over = asyncio.Event()
 
-    def _feed(self, event: events.Event) -> None:
+    @staticmethod
+    def turns() -> int:
+        """Return how many answers are enough."""
+        return TURNS
+
+    async def _feed(self, event: events.Event) -> None:
         for command in self._machine.feed(event, self._loop.time()):
-            if isinstance(command, events.CloseSession):
-                self._over.set()
+            match command:
+                case events.CloseSession():
+                    self._over.set()
+                case events.EndTurn():
+                    await self._session.end_turn()
+                case events.Interrupt():
+                    await self._stop()
+
+    async def _stop(self) -> None:
+        """The person stops what is being said."""
+        self._answer_due = False
+        name = self._last if self._last in self._begun else None
+        if name is not None:
+            self._over_with.add(name)
+            self._plan.stopped.add(name.rpartition(":")[2])
+        await self._session.interrupt(name, 20, by_service=False)
 
     async def run(self) -> Outcome:
         """Hold the conversation."""
         began = self._loop.time()
-        self._feed(events.CaptureRunning())
-        self._feed(events.Pressed())
+        await self._feed(events.CaptureRunning())
+        await self._feed(events.Pressed())
         tasks = [asyncio.create_task(work) for work in (self._listen(), self._talk(), self._time())]
         try:
             async with asyncio.timeout(LATEST_S):
-                await self._over.wait()
+                over = asyncio.create_task(self._over.wait())
+                done, _ = await asyncio.wait([over, *tasks[1:]], return_when=asyncio.FIRST_COMPLETED)
+                over.cancel()
+                for task in done - {over}:
+                    await task  # a bug
                 await self._session.close()
                 while self._machine.state is not State.IDLE:
                     await asyncio.sleep(0.05)
-                    self._feed(events.TimePassed())
+                    await self._feed(events.TimePassed())
         except TimeoutError:
             self.outcome.how = f"stuck in {self._machine.state.value}"
+        tasks += [*self._tasks, *self._calls.values()]
         for task in tasks:
             task.cancel()
-        done = await asyncio.gather(*tasks, return_exceptions=True)
-        for error in done:
+        for error in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(error, Exception):
                 raise error
         await self._session.close()
         self.outcome.took_s = self._loop.time() - began
         if not self.outcome.how:
-            enough = self.outcome.answered >= TURNS
+            enough = self.outcome.answered >= self.turns()
             self.outcome.how = "went on" if enough else "ended with a fault" if self._failed else "ended quietly"
         return self.outcome
 
     async def _time(self) -> None:
         while True:
             await asyncio.sleep(0.05)
-            self._feed(events.TimePassed())
+            await self._feed(events.TimePassed())
 
     async def _talk(self) -> None:
-        piece = bytes(int(self._session.input_rate_hz * PIECE_S) * 2)
+        samples = int(self._session.input_rate_hz * PIECE_S)
         while True:
             await asyncio.sleep(PIECE_S / SPEED)
             if self._machine.state not in (State.CONNECTING, State.IDLE, State.FAULT):
-                await self._session.audio(piece)
+                self._plan.sent += 1
+                await self._session.audio(np.full(samples, self._plan.sent, "<i2").tobytes())
 
     async def _listen(self) -> None:
         async with contextlib.aclosing(self._session.events()) as heard:  # type: ignore[type-var]
@@ -132,97 +193,209 @@ class Driver:
     async def _take(self, event: Event) -> None:
         match event:
             case Ready():
-                self._feed(events.SessionReady())
+                await self._feed(events.SessionReady())
             case UserStarted():
-                self._feed(events.UserStarted())
+                if self._plan.turn_from is None:
+                    self._plan.turn_from = self._plan.sent
+                await self._feed(events.UserStarted())
+                await self._talk_over()
             case UserStopped():
-                self._feed(events.UserStopped())
+                self._stopped_at = self._plan.sent
+                await self._feed(events.UserStopped())
             case ReplyStarted(reply=name):
-                self._live.add(name)
-                self._feed(events.ReplyExpected())
+                self._begin(name)
+                await self._feed(events.ReplyExpected())
             case ReplyAudio(reply=name):
-                self._feed(events.ReplyAudible())
-                if name in self._dead:
-                    self.outcome.dead_sound = True
-                elif self._rng.random() < 0.05:
-                    self._dead.add(name)
-                    self._feed(events.Pressed())
-                    await self._session.interrupt(name, 20, by_service=False)
+                await self._sound(name)
             case ReplyDone(reply=name, status=status):
-                self._live.discard(name)
-                if status == "interrupted" and self._session.capabilities.speech_interrupts:
-                    await self._session.interrupt(name, 20, by_service=True)
-                self._feed(events.ReplyFinished())
-                self.outcome.answered += status in ("completed", "cancelled")
-                if self.outcome.answered >= TURNS:
-                    self._feed(events.SessionEnded("enough"))
+                await self._done(name, status)
+            case ToolCall(call=call):
+                if call in self._called:
+                    self.outcome.wrong.append("a tool was called twice")
+                self._called.add(call)
+                self._answered()
+                self._calls[call] = asyncio.create_task(self._run_tool(call))
+            case ToolCancelled(call=call):
+                if (task := self._calls.pop(call, None)) is not None:
+                    task.cancel()
             case Ended(reason=reason):
-                self._feed(events.SessionEnded(reason))
+                await self._feed(events.SessionEnded(reason))
             case Failed(kind=kind, reason=reason) if kind != "benign":
                 self._failed = True
-                self._feed(events.SessionFailed(reason))
+                await self._feed(events.SessionFailed(reason))
+
+    def _begin(self, name: str) -> None:
+        if name in self._begun or name in self._over_with:
+            self.outcome.wrong.append("a reply began twice")
+        self._begun.add(name)
+        self._last, self._answer_due = name, False
+
+    def _answered(self) -> None:
+        """What the person said needs not be heard again."""
+        self._plan.turn_from, self._plan.answered_to = None, max(self._plan.answered_to, self._stopped_at)
+
+    async def _sound(self, name: str) -> None:
+        if name in self._over_with or name not in self._begun:
+            self.outcome.wrong.append("sound of a reply that was over, or had not begun")
+            return
+        self._answered()
+        await self._feed(events.ReplyAudible())
+        if self._machine.state is State.SPEAKING and self._rng.random() < 0.04:
+            await self._feed(events.Pressed())
+
+    async def _talk_over(self) -> None:
+        """The latest reply may still be playing when the person speaks."""
+        if self._session.capabilities.speech_interrupts and self._last in self._over_with and self._rng.random() < 0.5:
+            await self._session.interrupt(self._last, 20, by_service=True)
+
+    async def _done(self, name: str, status: str) -> None:
+        if name not in self._begun:
+            self.outcome.wrong.append("a reply ended twice, or had not begun")
+        stopped = name in self._over_with
+        self._begun.discard(name)
+        self._over_with.add(name)
+        if stopped:
+            return
+        if status == "interrupted":
+            await self._session.interrupt(name, 20, by_service=True)
+            await self._feed(events.ReplyInterrupted())
+            return
+        if self._calls or self._answer_due:
+            await self._feed(events.ToolsRunning())
+            return
+        await self._feed(events.ReplyFinished())
+        if status in ("completed", "cancelled"):
+            self.outcome.answered += 1
+            self._plan.replied = True
+        if self.outcome.answered >= self.turns():
+            await self._feed(events.SessionEnded("enough"))
+
+    async def _run_tool(self, call: str) -> None:
+        await asyncio.sleep(self._rng.random() * 0.1)
+        del self._calls[call]
+        self._answer_due = True
+        running = asyncio.current_task()
+        assert running is not None
+        self._tasks.add(running)
+        await self._session.tool_result(call, '{"weather": "fine"}', is_error=False)
 
 
-def opener(name: str, url: str) -> Opener:
+def opener(name: str, url: str, plan: Plan) -> Opener:
     """Return a factory of sessions with short deadlines."""
     key = Secret("k-0123456789")
+    greeting = GREETING if plan.greets else ""
 
     def opened(opening: Opening = NEW, /) -> Session:
         if name == "assemblyai":
-            return WebSocketSession(AssemblyAI(AssemblyAISettings(url=url, api_key=key), opening), DEADLINES)
-        return WebSocketSession(OpenAIRealtime(Settings(url=url, api_key=key), PRESETS[name], opening), DEADLINES)
+            settings = AssemblyAISettings(url=url, api_key=key, greeting=greeting)
+            return WebSocketSession(AssemblyAI(settings, opening), DEADLINES)
+        preset = PRESETS[name] if plan.life_s is None else replace(PRESETS[name], max_session_s=plan.life_s)
+        return WebSocketSession(OpenAIRealtime(Settings(url=url, api_key=key, greeting=greeting), preset, opening), DEADLINES)
 
     return opened
 
 
-async def runs(name: str, count: int, seed: int) -> list[tuple[Plan, Outcome]]:
-    """Hold so many conversations with one service, some at a time."""
-    rng = random.Random(seed)
-    server = Faulty(PRESETS.get(name), rng)
+@contextlib.contextmanager
+def shortened() -> Iterator[None]:
+    """Have the daemon look back less far for the beginning of a turn, as all is quicker here."""
+    usual = durable.LOOK_BACK_S
+    durable.LOOK_BACK_S = LOOK_BACK * PIECE_S
+    try:
+        yield
+    finally:
+        durable.LOOK_BACK_S = usual
+
+
+async def _tools() -> tuple[Declaration, ...]:
+    return TOOLS
+
+
+def plans(count: int, seed: int, always: float = 0.3) -> list[Plan]:
+    """Return what is to happen in so many conversations; each kind of fault comes as often, and this part of them lasts."""
+    rng, found = random.Random(seed), []
     for number in range(count):
-        server.plans.append(Plan(FAULTS[number % len(FAULTS)], rng.randrange(30), rng.random() < 0.3))
+        fault = FAULTS[number % len(FAULTS)]
+        plan = Plan(fault, rng.randrange(60), rng.random() < always, greets=rng.random() < 0.3, durable=rng.random() < 0.75)
+        if plan.durable and rng.random() < 0.3:
+            plan.life_s = 0.7
+        found.append(plan)
+    return found
+
+
+async def runs(server: Faulty, name: str, planned: list[Plan]) -> list[tuple[Plan, Outcome]]:
+    """Hold conversations with one service, some at a time."""
+    first = len(server.plans)
+    server.plans += planned
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int) -> Outcome:
         async with gate:
-            session = Durable([Provider(name, opener(name, f"{server.url}/{number}"))])()
-            return await Driver(session, random.Random(seed + number)).run()
+            plan = server.plans[number]
+            opened = opener(name, f"{server.url}/{number}", plan)
+            session = Durable([Provider(name, opened)], _tools)() if plan.durable else opened(Opening(TOOLS))
+            return await Driver(session, random.Random(number), plan).run()
 
-    async with server.serving():
-        outcomes = await asyncio.gather(*(one(number) for number in range(count)))
-    return list(zip(server.plans, outcomes, strict=True))
-
-
-def _descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    outcomes = await asyncio.gather(*(one(number) for number in range(first, first + len(planned))))
+    return list(zip(planned, outcomes, strict=True))
 
 
-async def service(name: str, count: int) -> tuple[collections.Counter[str], float, list[str]]:
-    """Return outcomes, the longest conversation in seconds, and what is wrong."""
-    before = threading.active_count(), _descriptors()
-    results = await runs(name, count, seed=7)
-    counted = collections.Counter(outcome.how for _, outcome in results)
-    wrong = [f"{plan}: {outcome.how}" for plan, outcome in results if outcome.how.startswith("stuck")]
-    wrong += [f"{plan}: sound of an interrupted reply" for plan, outcome in results if outcome.dead_sound]
-    wrong += [
-        f"{plan}: only {outcome.answered} answers" for plan, outcome in results if plan.fault == "none" and outcome.how != "went on"
-    ]
-    longest_s = max(outcome.took_s for _, outcome in results)
-    del results
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
+def judge(plan: Plan, outcome: Outcome) -> list[str]:
+    """Return what is wrong with a conversation."""
+    wrong = [*outcome.wrong, *plan.wrong]
+    if outcome.how.startswith("stuck") or (plan.fault in HARMLESS and outcome.how != "went on"):
+        wrong.append(f"{outcome.how} after {outcome.answered} answers")
+    wrong += [f"{count} results of one call" for count in plan.results.values() if count > 1]
+    return [f"{plan}: {line}" for line in wrong]
+
+
+def resources() -> tuple[int, int, int]:
+    """Return how many threads, descriptors and tasks (beside the one that asks) there are."""
+    return threading.active_count(), len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks()) - 1
+
+
+def memory_mb() -> float:
+    """Return the memory of this process in MB, without what the allocator could give back."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # not every C library has it
+        ctypes.CDLL(None).malloc_trim(0)
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+async def left_behind(before: tuple[int, int, int], kinds: tuple[type, ...], patience_s: float = 5) -> list[str]:
+    """Wait until nothing is left of what ran; return what is after this time."""
+    deadline = time.monotonic() + patience_s
+    while True:
         gc.collect()
-        left = [made for made in gc.get_objects() if isinstance(made, (DurableSession, WebSocketSession))]
-        tasks = len(asyncio.all_tasks()) - 1
-        found = left or tasks or (threading.active_count(), _descriptors()) > before
-        if not found:
-            break
-        del left
+        found = sum(isinstance(made, kinds) for made in gc.get_objects())
+        more = [now - then for now, then in zip(resources(), before, strict=True)]
+        if not found and max(more) <= 0:
+            return []
+        if time.monotonic() > deadline:
+            named = zip(("threads", "descriptors", "tasks"), more, strict=True)
+            return [f"left behind: {found} sessions; " + ", ".join(f"{number} {what}" for what, number in named)]
         await asyncio.sleep(0.1)
-    else:
-        wrong.append(
-            f"left behind: {tasks} tasks; threads and descriptors {(threading.active_count(), _descriptors())}, {before} before"
-        )
+
+
+async def service(
+    name: str, count: int, warm_up: int = WARM_UP, always: float = 0.3
+) -> tuple[collections.Counter[str], float, list[str]]:
+    """Return outcomes and what the agent did, the longest conversation in seconds, and what is wrong."""
+    before = resources()
+    server = Faulty(PRESETS.get(name), random.Random(5))
+    kinds = (DurableSession, WebSocketSession)
+    with shortened():
+        async with server.serving():
+            results = await runs(server, name, plans(warm_up, 11, always))
+            await left_behind((1000, 1000, 1000), kinds)
+            warm_mb = memory_mb()
+            results += await runs(server, name, plans(count, 7, always))
+    counted = collections.Counter(outcome.how for _, outcome in results[warm_up:]) + server.did
+    longest_s = max(outcome.took_s for _, outcome in results)
+    wrong = [line for plan, outcome in results for line in judge(plan, outcome)]
+    wrong += await left_behind(before, kinds)
+    more_mb = memory_mb() - warm_mb
+    if more_mb > KEPT_MB + count * KEPT_KB / 1024:
+        wrong.append(f"left behind: {more_mb:.1f} MB of memory")
     return counted, longest_s, wrong
 
 
@@ -231,13 +404,15 @@ def main() -> int:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     names = sys.argv[2:] or [*PRESETS, "assemblyai"]
     columns = ("went on", "ended quietly", "ended with a fault")
+    did = ("greeting", "tool", "interruption", "next session", "resume")
     sys.stdout.write(f"{count} conversations each, a fault at a random point of each, {AT_ONCE} at a time\n\n")
-    sys.stdout.write(f"| service | {' | '.join(columns)} | longest | wrong |\n|---|{'---|' * (len(columns) + 2)}\n")
+    heads = [*columns, "longest", *(f"{what}s" for what in did), "wrong"]
+    sys.stdout.write(f"| service | {' | '.join(heads)} |\n|---|{'---|' * len(heads)}\n")
     status = 0
     for name in names:
         counted, longest_s, wrong = asyncio.run(service(name, count))
-        cells = " | ".join(str(counted[column]) for column in columns)
-        sys.stdout.write(f"| {name} | {cells} | {longest_s:.1f} s | {len(wrong)} |\n")
+        cells = [*(counted[column] for column in columns), f"{longest_s:.1f} s", *(counted[what] for what in did), len(wrong)]
+        sys.stdout.write(f"| {name} | {' | '.join(map(str, cells))} |\n")
         sys.stdout.flush()
         for line in wrong[:10]:
             sys.stdout.write(f"  {line}\n")
