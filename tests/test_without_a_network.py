@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipit.services.cascade.offline_think import STANDS_IN
+from pipit.services.cascade.skills import HELP
 from tests import speech
 from tests.daemon import Daemon, configuration, put_into_microphone
 from tests.test_promise import internet
@@ -37,3 +39,16 @@ async def test_a_conversation_uses_no_internet_socket(tmp_path: Path) -> None:
         assert daemon.noise == []
     assert internet(calls.read_text()) == []
     assert "AF_UNIX" in calls.read_text(), "not even the control socket was seen: this test sees nothing"
+
+
+async def test_where_a_service_cannot_be_reached_the_device_answers_by_itself_and_says_why(tmp_path: Path) -> None:
+    settings = configuration(tmp_path)
+    settings["service"] = [{"provider": "openai", "url": "ws://127.0.0.1:9/v1"}, {"provider": "local"}]  # nobody listens there
+    hey = speech.say("hey jarvis, what can you do", speed=150, rate_hz=48000)
+    put_into_microphone(tmp_path, [(1.0, hey)], seconds=30)
+    async with asyncio.timeout(100), Daemon(settings, tmp_path) as daemon:
+        await daemon.until("state", state="speaking", timeout_s=60)
+        await daemon.until("said", text=HELP, timeout_s=60)
+        assert [record["text"] for record in daemon.of("heard")] == ["what can you do"]
+        assert [record["text"] for record in daemon.of("said")] == [STANDS_IN, HELP]
+        assert daemon.noise == []
