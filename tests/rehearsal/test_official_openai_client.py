@@ -19,6 +19,7 @@ from pipit.core.pcm import dbfs
 from pipit.rehearsal import Conduct, Rehearsal
 from tests import speech
 from tests.rehearsal.client import RATE_HZ, spoken
+from tests.rehearsal.talk import misbehaving
 
 pytestmark = pytest.mark.skipif(speech.missing_tools() is not None, reason=str(speech.missing_tools()))
 
@@ -41,7 +42,9 @@ SENDS = {
     *("response.output_audio_transcript.delta", "response.output_audio_transcript.done"),
     *("response.output_text.delta", "response.output_text.done"),
 }
-"""Everything that the server can send."""
+"""Everything that the server sends where no tool is called and nothing fails."""
+CALLS = {"response.function_call_arguments.delta", "response.function_call_arguments.done"}
+TRANSCRIPT_FAILED = "conversation.item.input_audio_transcription.failed"
 
 UNDECLARED = {("RealtimeSessionCreateRequest", name) for name in ("id", "object", "expires_at")}
 """What the real service sends beyond the library's types: its own type for the answer of the sessions endpoint has these fields."""
@@ -181,6 +184,53 @@ async def test_every_event_is_what_the_library_says_it_is(server: Rehearsal) -> 
     assert {event["type"] for event in sent} == SENDS
     for event in sent:
         assert list(mismatches(event)) == [], event
+
+
+async def test_a_tool_is_called_and_answered_in_terms_of_the_library(server: Rehearsal) -> None:
+    parameters = {"type": "object", "properties": {"seconds": {"type": "number"}}}
+    async with library(server) as openai, openai.realtime.connect(model="gpt-realtime") as connection:
+        caller = Caller(connection)
+        tool: Any = {"type": "function", "name": "set_timer", "description": "d", "parameters": parameters}
+        await connection.session.update(session={"type": "realtime", "tools": [tool]})
+        await caller.until("session.updated")
+        await caller.speak(spoken("set a timer for ten seconds"))
+        done = (await caller.until("response.done")).response
+        call = done.output[1]
+        assert (call.type, call.name, call.arguments, call.status) == ("function_call", "set_timer", '{"seconds": 10}', "completed")
+        pieces = [event.delta for event in caller.events if event.type == "response.function_call_arguments.delta"]
+        assert "".join(pieces) == call.arguments
+        item: Any = {"type": "function_call_output", "call_id": call.call_id, "output": '{"timer": 1}'}
+        await connection.conversation.item.create(item=item)
+        await connection.response.create()
+        told = (await caller.until("response.done")).response
+        assert told.output[0].content[0].transcript == "Done: timer 1."
+    sent = server.sessions[0].events
+    assert {event["type"] for event in sent} - SENDS == CALLS
+    for event in sent:
+        assert list(mismatches(event)) == [], event
+
+
+@pytest.mark.parametrize(
+    ("faults", "kind"),
+    [
+        ({"failed_reply": True, "error_code": "insufficient_quota"}, "response.done"),
+        ({"incomplete_reply": True}, "response.done"),
+        ({"transcription_fails": True}, TRANSCRIPT_FAILED),
+        ({"error_mid_reply": True, "error_code": "rate_limit_exceeded"}, "error"),
+        ({"expire_s": 1.0}, "error"),
+    ],
+    ids=str,
+)
+async def test_what_fails_fails_in_terms_of_the_library(faults: dict[str, Any], kind: str) -> None:
+    async with misbehaving(**faults) as server, library(server) as openai:
+        async with openai.realtime.connect(model="gpt-realtime") as connection:
+            caller = Caller(connection)
+            audio: Any = {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}
+            await connection.session.update(session={"type": "realtime", "audio": audio})
+            await caller.speak(spoken("what time is it"))
+            await caller.until(kind)
+        for event in server.sessions[0].events:
+            assert list(mismatches(event)) == [], event
 
 
 async def test_a_wrong_key_is_refused_in_terms_of_the_library(server: Rehearsal) -> None:
