@@ -1,6 +1,10 @@
 """What one message of sound costs: the codecs alone, and with the shell over a real socket beside a bare websockets-and-json loop.
 
 Run: python -m tests.bench.bench_codec
+
+First processor time, then latency: from the call that hands over 20 ms of sound until the service has the frame, and from its own
+call until the sound is there as PCM. Messages come one by one, with a pause before each, and all three clients take turns; what the
+sockets and the scheduler need is the same for all, so the differences to the bare loop are what codec and shell add.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from statistics import median, quantiles
 
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
@@ -24,6 +29,7 @@ from pipit.services.openai_realtime import OpenAIRealtime, Settings
 from pipit.services.websocket import WebSocketSession
 
 MESSAGES = 5000
+TIMED, ROUNDS, PAUSE_S = 200, 4, 0.004
 CHUNK = bytes(range(256)) * 3 + bytes(192)  # 20 ms at 24 kHz: 960 bytes
 DELTA = {
     "type": "response.output_audio.delta",
@@ -81,8 +87,38 @@ async def server() -> AsyncIterator[str]:
         await process.wait()
 
 
+class Clock:
+    """When the server got and sent each message of the latest connection, in ns of a clock that all processes share."""
+
+    def __init__(self) -> None:
+        self.got: list[int] = []
+        self.sent: list[int] = []
+
+    async def serving(self, connection: ServerConnection) -> None:
+        """Take a session and TIMED messages of sound, then send as many; or tell the times."""
+        assert connection.request is not None
+        if connection.request.path == "/times":
+            await connection.send(json.dumps([self.got, self.sent]))
+            return
+        if connection.request.path != "/timed":
+            await serving(connection)
+            return
+        self.got, self.sent = [], []
+        await connection.recv()
+        await connection.send(json.dumps({"type": "session.updated", "session": {"id": "s"}}))
+        for _ in range(TIMED):
+            await connection.recv(decode=False)
+            self.got.append(time.monotonic_ns())
+        delta = json.dumps(DELTA)
+        for _ in range(TIMED):
+            await asyncio.sleep(PAUSE_S)
+            self.sent.append(time.monotonic_ns())
+            await connection.send(delta)
+        await connection.wait_closed()
+
+
 async def main_server() -> None:
-    async with serve(serving, "127.0.0.1", 0, compression=None) as running:
+    async with serve(Clock().serving, "127.0.0.1", 0, compression=None) as running:
         sys.stdout.write(f"{next(iter(running.sockets)).getsockname()[1]}\n")
         sys.stdout.flush()
         await running.serve_forever()
@@ -130,6 +166,86 @@ async def talk(session: Session) -> tuple[float, float]:
     return middle - start, end - middle
 
 
+Times = tuple[list[int], list[int]]
+"""When each message was handed over, and when each was there, in ns."""
+
+
+async def timed_bare(url: str) -> Times:
+    handed, there = [], []
+    async with connect(url, compression=None) as connection:
+        await connection.send("hello")
+        await connection.recv()
+        for _ in range(TIMED):
+            await asyncio.sleep(PAUSE_S)
+            handed.append(time.monotonic_ns())
+            await connection.send(plain_up())
+        for _ in range(TIMED):
+            plain_down(str(await connection.recv()))
+            there.append(time.monotonic_ns())
+    return handed, there
+
+
+async def timed_shell(url: str) -> Times:
+    return await timed(shell(url))
+
+
+async def timed_durable(url: str) -> Times:
+    return await timed(Durable([Provider("openai", lambda opening=NEW: shell(url, opening))])())
+
+
+async def timed(session: Session) -> Times:
+    handed: list[int] = []
+    there: list[int] = []
+
+    async def talk_slowly() -> None:
+        for _ in range(TIMED):
+            await asyncio.sleep(PAUSE_S)
+            handed.append(time.monotonic_ns())
+            await session.audio(CHUNK)
+
+    talking: asyncio.Task[None] | None = None
+    async for event in session.events():
+        if isinstance(event, Ready):
+            talking = asyncio.create_task(talk_slowly())
+        if isinstance(event, ReplyAudio):
+            there.append(time.monotonic_ns())
+            if len(there) == TIMED:
+                await session.close()
+    assert talking is not None
+    await talking
+    return handed, there
+
+
+async def latencies() -> list[tuple[str, list[float], list[float]]]:
+    """Return for each client the latencies up and down, in microseconds."""
+    clients = {
+        "bare websockets and json": timed_bare,
+        "codec openai in the shell": timed_shell,
+        "and what outlives sockets": timed_durable,
+    }
+    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in clients}
+    async with server() as url:
+        for _ in range(ROUNDS):
+            for name, client in clients.items():
+                handed, there = await client(url + "timed")
+                async with connect(url + "times") as connection:
+                    got, sent = json.loads(await connection.recv())
+                found[name][0].extend((b - a) / 1000 for a, b in zip(handed, got, strict=True))
+                found[name][1].extend((b - a) / 1000 for a, b in zip(sent, there, strict=True))
+    return [(name, up, down) for name, (up, down) in found.items()]
+
+
+def print_latencies(rows: list[tuple[str, list[float], list[float]]]) -> None:
+    """Print medians, what is added to the bare loop's, and what 95 of 100 messages stay below."""
+    sys.stdout.write("\nus of latency per message of 20 ms, medians, and what is added to those of the bare loop\n")
+    sys.stdout.write(f"{'':26} {'up':>7} {'added':>7} {'95 %':>7} {'down':>9} {'added':>7} {'95 %':>7}\n")
+    bare_up, bare_down = median(rows[0][1]), median(rows[0][2])
+    for name, up, down in rows:
+        cells = f"{median(up):7.0f} {median(up) - bare_up:7.0f} {quantiles(up, n=20)[-1]:7.0f}"
+        cells += f" {median(down):9.0f} {median(down) - bare_down:7.0f} {quantiles(down, n=20)[-1]:7.0f}"
+        sys.stdout.write(f"{name:26} {cells}\n")
+
+
 async def over_a_socket(run: Callable[[str], Awaitable[tuple[float, float]]]) -> tuple[float, float]:
     """Return microseconds per message up and down; the best of three runs."""
     async with server() as url:
@@ -154,6 +270,7 @@ def main() -> None:
     sys.stdout.write(f"{'':26} {'up':>7} {'down':>7} {'% of a core, both ways':>23}\n")
     for name, up, down in rows:
         sys.stdout.write(f"{name:26} {up:7.1f} {down:7.1f} {(up + down) * 50 / 1e4:23.2f}\n")
+    print_latencies(asyncio.run(latencies()))
 
 
 if __name__ == "__main__":
