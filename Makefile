@@ -19,6 +19,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -q $(ARGS)
 
 test-system: $(VENV)/.test $(VENV)/.rig
+	@[ "$(GUEST)" != qemu ] || systemd/packages.sh qemu
 	$(BIN)/python -m pytest -v tests/system/virtual_pi $(ARGS)
 
 check: $(VENV)/.test

@@ -82,6 +82,7 @@ say "Installed. What is left to do:"
 cat <<'NEXT'
     sudo systemd-creds encrypt --name=openai - /etc/credstore.encrypted/openai    (type the key, end with Ctrl-D)
     sudo nano /etc/pipit/pipit.yaml
+    sudo pipit check
     sudo systemctl enable --now pipit
     journalctl -u pipit -f
 NEXT

@@ -34,7 +34,7 @@ if [ ! -d "$result" ]; then
 
     echo raspberrypi > "$root/etc/hostname"
     echo '127.0.0.1 localhost raspberrypi' > "$root/etc/hosts"
-    echo '/dev/ubda / ext4 defaults 0 0' > "$root/etc/fstab"
+    : > "$root/etc/fstab"                                # the kernel mounts the disk, whatever it is called there
     rm -f "$root/etc/resolv.conf"
     # Nobody logs in, and nothing may begin by itself while a test measures.
     for unit in getty@tty1.service serial-getty@ttyS0.service console-getty.service systemd-timesyncd.service apt-daily.timer \

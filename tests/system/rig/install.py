@@ -22,10 +22,13 @@ REHEARSAL = "/opt/rehearsal"
 _CHECKOUT = Path(__file__).resolve().parents[3]
 _INSTALLED = ("daemon/pipit", "systemd", "config", "Makefile", "pyproject.toml", "README.md", "LICENSE")
 
+OFFLINE = "export PIP_NO_INDEX=1 PIP_FIND_LINKS=/share/wheels"
+"""Makes pip in the guest take what `bring` brought, in place of a network."""
+
 _INSTALL = f"""
 set -e
 cd /share/checkout
-export PIP_NO_INDEX=1 PIP_FIND_LINKS=/share/wheels
+{OFFLINE}
 make install
 # The rehearsal server, in an environment of its own, so that the one that `make install` made stays as it is.
 python3 -m venv --system-site-packages {REHEARSAL}
@@ -43,8 +46,7 @@ def with_pipit(suite: str) -> Disk:
         with tempfile.TemporaryDirectory(prefix="pipit-rig-", dir=cache()) as name:
             folder = Path(name)
             copy_disk(disk.image, folder / "disk")
-            snapshot(_CHECKOUT, folder / "share" / "checkout")
-            shutil.copytree(disk.wheels, folder / "share" / "wheels")
+            bring(folder / "share", disk.wheels)
             with Machine(disk._replace(image=folder / "disk"), folder, keep=True) as machine:
                 machine.run(_INSTALL, timeout_s=600)
                 machine.power_off()
@@ -54,6 +56,13 @@ def with_pipit(suite: str) -> Disk:
             path.unlink()
         sys.stderr.write(f"[rig] Pipit installed on {suite}: {time.monotonic() - began:.0f} s\n")
     return disk._replace(image=image)
+
+
+def bring(share: Path, wheels: Path) -> None:
+    """Put the checkout and what pip needs for it where a guest sees them: /share/checkout and /share/wheels."""
+    if not (share / "checkout").exists():
+        snapshot(_CHECKOUT, share / "checkout")
+        shutil.copytree(wheels, share / "wheels")
 
 
 def _installed_hash() -> str:

@@ -22,6 +22,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 _BOOT_S = 120.0
+_EMULATED = 20
+"""So many times longer a guest in QEMU may take before it is given up."""
+_BUILT_IN_CARD = "snd_aloop.id=Speakerphone snd_aloop.pcm_substreams=1 snd_aloop.timer_source=hrtimer"
+"""What disk.sh writes into modprobe.d, for a kernel that has the driver built in."""
 _SCRIPTS = Path(__file__).parent
 
 
@@ -41,15 +45,21 @@ class Disk(NamedTuple):
     kernel: Path
     devicetree: Path
     wheels: Path
+    emulated: bool = False
+    """Whether QEMU runs it: the same disk with a PC's kernel."""
 
     @classmethod
     def built(cls, suite: str) -> Disk:
         """Build the disk of a Debian release ("bookworm", "trixie"), or find it in the cache; Pipit is not on it."""
         cache().mkdir(parents=True, exist_ok=True)
-        kernel = _build("kernel.sh")
+        kernel = _build("kernel.sh", "uml")
         wheels = _build("wheels.sh", suite)
         folder = _build("disk.sh", suite, kernel, wheels, root=True)
         return cls(folder / "disk", kernel / "linux", folder / "devicetree", wheels)
+
+    def in_qemu(self) -> Disk:
+        """Return the same disk for QEMU."""
+        return self._replace(kernel=_build("kernel.sh", "qemu") / "linux", emulated=True)
 
 
 def _build(script: str, *arguments: str | Path, root: bool = False) -> Path:
@@ -90,27 +100,31 @@ class Machine:
         self._followers: dict[int, Callable[[str], None]] = {}
         self._changed = threading.Condition()
         self._up_s: float | None = None
+        self._patience = _EMULATED if disk.emulated else 1
         self.boot_s: float
         """Seconds from the kernel's start to the first command."""
         self._line, guests_end = socket.socketpair()
         number = guests_end.fileno()
         with self._console.open("wb") as console:
+            command = [
+                *_pinned(real_time=root is None),
+                disk.kernel,
+                f"mem={memory_mb}M",
+                "seccomp=on",  # the fast of User-Mode Linux's two ways to run programs
+                f"uml_dir={folder}",
+                *(_on_disk(disk.image if keep else f"{folder / 'written'},{disk.image}") if root is None else _in_tree(root)),
+                "rw",
+                "con=null",
+                "con0=null,fd:1",
+                f"ssl0=fd:{number},fd:{number}",
+                f"dtb={disk.devicetree}",
+                f"rig.share={self.share}",
+                "quiet",
+            ]
             self._process = subprocess.Popen(
                 [
                     *("setpriv", "--pdeathsig", "KILL"),  # with the tests, however these end
-                    *_pinned(real_time=root is None),
-                    disk.kernel,
-                    f"mem={memory_mb}M",
-                    "seccomp=on",  # the fast of User-Mode Linux's two ways to run programs
-                    f"uml_dir={folder}",
-                    *(_on_disk(disk.image if keep else f"{folder / 'written'},{disk.image}") if root is None else _in_tree(root)),
-                    "rw",
-                    "con=null",
-                    "con0=null,fd:1",
-                    f"ssl0=fd:{number},fd:{number}",
-                    f"dtb={disk.devicetree}",
-                    f"rig.share={self.share}",
-                    "quiet",
+                    *(_qemu(disk, self.share, number, memory_mb) if disk.emulated else command),
                 ],
                 env={**os.environ, "TMPDIR": _memory_folder()},
                 stdin=subprocess.DEVNULL,
@@ -122,7 +136,7 @@ class Machine:
         guests_end.close()
         threading.Thread(target=self._listen, daemon=True).start()
         with self._changed:
-            self._changed.wait_for(lambda: self._up_s is not None or self._process.poll() is not None, _BOOT_S)
+            self._changed.wait_for(lambda: self._up_s is not None or self._process.poll() is not None, _BOOT_S * self._patience)
         if self._up_s is None:
             self.kill()
             raise RuntimeError(f"the guest did not come up; its console:\n{self.console()}")
@@ -136,7 +150,9 @@ class Machine:
         """
         number = self._ask(command=command, timeout_s=timeout_s)
         with self._changed:
-            self._changed.wait_for(lambda: number in self._answers or self._process.poll() is not None, timeout_s + 20)
+            self._changed.wait_for(
+                lambda: number in self._answers or self._process.poll() is not None, self._patience * (timeout_s + 20)
+            )
             assert number in self._answers, f"the guest did not answer to: {command}\nits console:\n{self.console()}"
             answer = self._answers.pop(number)
         ran = Ran(answer["status"], answer["output"])
@@ -220,6 +236,21 @@ def _on_disk(image: str | Path) -> tuple[str, ...]:
 
 def _in_tree(root: Path) -> tuple[str, ...]:
     return "root=none", "rootfstype=hostfs", f"rootflags={root}", "time-travel"
+
+
+def _qemu(disk: Disk, share: Path, line: int, memory_mb: int) -> list[str | Path]:
+    """Return the command for QEMU without virtualisation; nothing is written to the disk.
+
+    An instruction takes 1 ns of the guest's time, however long it takes here: so a busy machine makes nothing in the guest late.
+    """
+    arguments = f"root=/dev/vda rw console=ttyS1 quiet rig.share=9p systemd.mask=systemd-modules-load.service {_BUILT_IN_CARD}"
+    return [
+        *("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-icount", "shift=0", "-m", f"{memory_mb}M"),
+        *("-nodefaults", "-display", "none", "-no-reboot", "-kernel", disk.kernel, "-append", arguments, "-dtb", disk.devicetree),
+        *("-drive", f"file={disk.image},format=raw,if=virtio,snapshot=on", "-device", "virtio-rng-pci"),
+        *("-virtfs", f"local,path={share},mount_tag=rig,security_model=none,multidevs=remap"),
+        *("-chardev", f"socket,id=line,fd={line}", "-serial", "chardev:line", "-serial", "stdio"),
+    ]
 
 
 @contextmanager

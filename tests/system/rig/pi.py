@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from pipit.audio.wav import write_wav
 from tests import speech
-from tests.system.rig.install import PIECES, PYTHON, REHEARSAL
+from tests.system.rig.install import OFFLINE, PIECES, PYTHON, REHEARSAL, bring
 from tests.system.rig.machine import Disk, Machine, wait_until
-from tests.system.rig.slowness import slowness
+from tests.system.rig.slowness import pace
 
 CARD = "Speakerphone"
 LEDS = {"listening": 17, "thinking": 27, "speaking": 22}
@@ -34,7 +34,8 @@ VOICE = "flite:slt"
 """Whose "hey jarvis" scores over 0.97 wherever it falls in the wake word engine's frames of 80 ms; espeak-ng's voices do not."""
 KEY = "rehearsal-key-0123456789"
 
-_REHEARSAL_PORT, _WIRE_PORT = 8137, 8138
+REHEARSAL_PORT = 8137
+_WIRE_PORT = 8138
 _SILENT_DBFS = -70.0
 _SHINING = 0.02
 """Part of 20 ms for which a line must be high to count as lit; below is the last breath of a light that is dimmed."""
@@ -108,10 +109,10 @@ class Pi:
         self._wire: list[Wired] = []
         self._records: list[Record] = []
         self._listens = False
-        self.slowness = slowness(self._machine)
-        """How many times longer the guest takes than this machine, at least 1: measured."""
-        self.run(f"printf %s {KEY} | systemd-creds encrypt --name=openai - /etc/credstore.encrypted/openai")
-        self._witness(f"{PYTHON} {PIECES}/relay.py {_WIRE_PORT} {_REHEARSAL_PORT}", self._take_wire)
+        self._wheels = disk.wheels
+        self.slowness, self._stretch = pace(self._machine)
+        self.store_key()
+        self._witness(f"{PYTHON} {PIECES}/relay.py {_WIRE_PORT} {REHEARSAL_PORT}", self._take_wire)
         if root is None:
             self._witness(f"/usr/bin/python3 {PIECES}/lights.py {' '.join(map(str, LEDS.values()))}", self._take_light)
         self._witness("journalctl --follow --lines=0 --output=json --unit=pipit", self._take_record)
@@ -130,16 +131,28 @@ class Pi:
         """Start the rehearsal server, anew if it runs; `faults` are its own: rehearse("stall")."""
         misbehave = " ".join(f"--misbehave {fault}" for fault in faults)
         self.run("systemctl stop rehearsal 2>/dev/null; exit 0")
-        rehearse = f"{REHEARSAL}/bin/pipit rehearse --port {_REHEARSAL_PORT} {misbehave}"
+        rehearse = f"{REHEARSAL}/bin/pipit rehearse --port {REHEARSAL_PORT} {misbehave}"
         self.run(f"systemd-run --quiet --collect --unit=rehearsal {rehearse}")
-        self._await_port(_REHEARSAL_PORT)
+        self._await_port(REHEARSAL_PORT)
+
+    def install(self, *arguments: str) -> str:
+        """Run `make install` in the guest, with these arguments: install("EXTRAS=fish"); return what it says."""
+        bring(self._machine.share, self._wheels)
+        return self.run(
+            f"{OFFLINE}; cd /share/checkout && make --no-print-directory install {' '.join(arguments)}", timeout_s=300
+        ).output
 
     def configure(self, **sections: Mapping[str, Any]) -> None:
-        """Write /etc/pipit/pipit.yaml: CONFIGURATION with these sections laid over it."""
-        merged = {name: _laid_over(CONFIGURATION.get(name, {}), sections.get(name, {})) for name in {*CONFIGURATION, *sections}}
+        """Write /etc/pipit/pipit.yaml: CONFIGURATION with these sections laid over it, or, with a `provider`, in its place."""
+        base = {name: {} if "provider" in sections.get(name, {}) else section for name, section in CONFIGURATION.items()}
+        merged = {name: _laid_over(base.get(name, {}), sections.get(name, {})) for name in {*base, *sections}}
         text = re.sub(r"'(!credential \w+)'", r"\1", yaml.safe_dump(merged))
         (self._machine.share / "pipit.yaml").write_text(text)
         self.run("install -m 644 /share/pipit.yaml /etc/pipit/pipit.yaml")
+
+    def store_key(self) -> None:
+        """Store the credential that CONFIGURATION names."""
+        self.run(f"printf %s {KEY} | systemd-creds encrypt --name=openai - /etc/credstore.encrypted/openai")
 
     def start(self, **sections: Mapping[str, Any]) -> float:
         """Start Pipit anew with this configuration, and listen to it; return when that began."""
@@ -180,11 +193,22 @@ class Pi:
         return float(done.output)
 
     @contextmanager
+    def echo(self, gain_db: float) -> Iterator[None]:
+        """Let the microphone hear the loudspeaker meanwhile, and nothing else: this much louder (so < 0), and 0.1 s later."""
+        factor = 10 ** (gain_db / 20)
+        follow = f"/usr/bin/python3 {PIECES}/echo.py {factor:.4f} /run/rig/played.raw plughw:{CARD},1,0"
+        self.run(f"systemd-run --quiet --collect --unit=echo {follow}")
+        try:
+            yield
+        finally:
+            self.run("systemctl stop echo")
+
+    @contextmanager
     def without_sound_card(self) -> Iterator[None]:
         """Pull the sound card's plug, and plug it in again."""
         driver = "/sys/bus/platform/drivers/snd_aloop"
         self.run(f"systemd-run --quiet --collect --unit=unplug bash -c 'echo snd_aloop.0 > {driver}/unbind'")
-        gone = wait_until(lambda: self.run("grep -q . /proc/asound/card0/id", check=False).status != 0, 10)
+        gone = self.comes_true(lambda: self.run("grep -q . /proc/asound/card0/id", check=False).status != 0, 10)
         assert gone, "the sound card is still there"
         self._listens = False
         try:
@@ -242,9 +266,13 @@ class Pi:
             entries = found()
             return bool(entries)
 
-        came = wait_until(there, self.within(timeout_s), 0.02)
+        came = self.comes_true(there, timeout_s)
         assert came, f"nothing came within {self.within(timeout_s):.1f} s;\n{self.story()}"
         return entries[0]
+
+    def comes_true(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait for something; return whether it came true within timeout_s, widened by the guest's slowness."""
+        return wait_until(condition, self.within(timeout_s) * self._stretch, 0.02)
 
     def until_state(self, state: str, since: float = 0.0, timeout_s: float = 20.0) -> Record:
         """Return the record of Pipit entering a state after `since`; wait for it."""

@@ -18,6 +18,8 @@ def pi(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory)
     capture = request.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():  # building what is not in the cache takes minutes, and says what it does
         disk = with_pipit(request.param)
+        if os.environ.get("GUEST") == "qemu":
+            disk = disk.in_qemu()
     with Pi(disk, tmp_path_factory.mktemp(request.param)) as pi:
         yield pi
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.system.rig.machine import wait_until
 from tests.system.rig.pi import Pi, Record
 
 _OVERLAP_S = 0.1
@@ -54,7 +53,7 @@ def test_stop_in_the_middle_of_a_reply_takes_less_than_two_seconds(speaker: Pi) 
     began, ended = map(float, times)
     assert ended - began < speaker.within(2.0)
     assert speaker.run("systemctl show pipit --property=Result --value").output == "success\n"
-    assert wait_until(lambda: any(wired.type == "closed" for wired in speaker.wire(began)), speaker.within(1)), "no goodbye"
+    assert speaker.comes_true(lambda: any(wired.type == "closed" for wired in speaker.wire(began)), 1), "no goodbye"
     assert [level for level in speaker.loud(ended) if level.at > ended + _OVERLAP_S] == []
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from tests.system.rig.machine import wait_until
 from tests.system.rig.pi import KEY, Pi
 
 _UNIT = "pipit.service"
@@ -28,7 +27,7 @@ def test_start_waits_for_a_microphone_that_is_missing(pi: Pi) -> None:
         assert pi.run("systemctl is-active pipit", check=False).output.strip() == "activating"
         assert "Speakerphone" in pi.status_text()
     pi.until_state("idle", began)
-    assert wait_until(lambda: pi.run("systemctl is-active pipit", check=False).output == "active\n", pi.within(5))
+    assert pi.comes_true(lambda: pi.run("systemctl is-active pipit", check=False).output == "active\n", 5)
 
 
 def test_status_shows_what_pipit_is_doing(speaker: Pi) -> None:
@@ -141,6 +140,39 @@ def test_owner_reaches_the_sandboxed_service_and_nobody_else_does(speaker: Pi) -
     assert "try sudo" in refused.output
 
 
+def test_member_of_the_group_mutes_and_unmutes_from_a_shell(speaker: Pi) -> None:
+    def pipit(command: str) -> str:
+        return speaker.run(f"setpriv --reuid=nobody --regid=nogroup --groups=pipit pipit {command}").output
+
+    muted = speaker.now()
+    pipit("mute")
+    speaker.until_state("muted", muted)
+    assert "muted" in pipit("status")
+    unmuted = speaker.now()
+    pipit("unmute")
+    speaker.until_state("idle", unmuted)
+    assert "waiting for the wake word" in pipit("status")
+
+
+def test_what_echo_cancelling_has_learnt_survives_a_restart(pi: Pi) -> None:
+    kept = "/var/lib/pipit/echo.bin"
+    pi.run(f"rm -f {kept}")
+    pi.start()
+    said = pi.say("hey jarvis tell me a story")
+    speaking = pi.until_state("speaking", said)
+    with pi.echo(-20):
+        pi.until(lambda: pi.journal(speaking.at, PIPIT_EVENT="echo", PIPIT_VERDICT="works"), timeout_s=30)
+        pi.until(lambda: pi.loud(speaking.at)[500:])  # 10 s of it have been heard
+        pressed = pi.press()
+        pi.until_state("listening", pressed)
+        assert pi.comes_true(lambda: pi.run(f"test -s {kept}", check=False).status == 0, 5), "nothing was kept"
+    assert pi.run(f"stat -c '%U %a' {kept}").output == "pipit 600\n"
+    restarted = pi.start()
+    remembered = pi.until(lambda: pi.journal(restarted, PIPIT_EVENT="echo"))
+    assert remembered["PIPIT_VERDICT"] == "works", remembered["MESSAGE"]
+    assert pi.loud(restarted) == [], "it has spoken already, and proves nothing"
+
+
 def test_held_button_mutes_and_the_sound_card_records_no_more(speaker: Pi) -> None:
     def records() -> bool:
         return speaker.run("cat /proc/asound/card0/pcm0c/sub0/status").output.startswith("state: RUNNING")
@@ -148,7 +180,7 @@ def test_held_button_mutes_and_the_sound_card_records_no_more(speaker: Pi) -> No
     assert records()
     held = speaker.press(1.8)
     speaker.until_state("muted", held)
-    assert wait_until(lambda: not records(), speaker.within(1))
+    assert speaker.comes_true(lambda: not records(), 1)
     said = speaker.say("hey jarvis what time is it")
     assert not records()
     assert speaker.journal(said, PIPIT_EVENT="wake") == []

@@ -83,6 +83,10 @@ def mount_share() -> None:
         named = re.search(r"rig\.share=(\S+)", command_line.read())
     if named is None:
         sys.exit("the kernel's command line has no rig.share=")
+    if named[1] == "9p":  # not a folder's name: a device of the virtual machine
+        if subprocess.run(["mount", "-t", "9p", "-o", "trans=virtio,version=9p2000.L,msize=262144", "rig", SHARE]).returncode:
+            sys.exit("the host's folder cannot be mounted")
+        return
     # Debian 13's mount talks to the kernel in a new way, where the folder is an option; Debian 12's in the old one.
     ways = (f"hostfs={named[1]}", named[1])
     if not any(subprocess.run(["mount", "-i", "-t", "hostfs", "none", SHARE, "-o", way]).returncode == 0 for way in ways):

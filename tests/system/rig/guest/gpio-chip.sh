@@ -3,7 +3,7 @@
 #   value   the level of line N: what an LED on it would show
 #   pull    what the outside world does to it: pull-up, or pull-down for a pressed button
 set -e
-modprobe gpio-sim
+[ -d /sys/bus/platform/drivers/gpio-sim ] || modprobe gpio-sim
 mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
 device=/sys/kernel/config/gpio-sim/rig
 mkdir $device $device/bank0
