@@ -129,12 +129,8 @@ class Script:
         return sum(piece.weight for piece in self._pieces)
 
     def _know(self, said: float) -> None:
-        """Note how much has been said by now, for sure; where that is one sentence, what was guessed within it is worth less."""
-        sure = max(place for place, known in enumerate(self._places) if known.sure)
-        begun = self._places[sure].said
-        sentences = sum(begun < end <= said for end in itertools.accumulate(piece.weight for piece in self._pieces))
-        guessed = [place for place in self._places[sure + 1 :] if place.said <= said] if sentences > 1 else []
-        self._places[sure + 1 :] = guessed
+        """Note how much has been said by now, for sure: what was guessed must not be more."""
+        self._places = [place for place in self._places if place.sure or place.said <= said]
         for samples in (self._audible, self.samples):
             if samples > self._places[-1].samples and said >= self._places[-1].said:
                 self._places.append(_Place(samples, said, after_pause=samples > self._audible))
