@@ -58,10 +58,12 @@ def never(wake: Wake) -> None:
     pytest.fail(f"the gate was held to be wrong: {wake}")
 
 
-def hear(ears: Gated | Engine, sound: Samples, noted: Noted | None = None, size: int = FRAME) -> list[tuple[float, Wake]]:
+def hear(
+    ears: Gated | Engine, sound: Samples, noted: Noted | None = None, size: int = FRAME, then: tuple[int, ...] = ()
+) -> list[tuple[float, Wake]]:
     """Feed blocks; list each wake word with the time at which it was recognised, in seconds."""
     found, fed = [], 0
-    for block in blocks(sound, [size]):
+    for block in blocks(sound, [size, *then]):
         fed += len(block)
         if noted is not None:
             noted.fed_frames = fed // ENGINE_FRAME
@@ -120,6 +122,13 @@ def test_no_score_differs_from_the_one_without_a_gate(evening: Samples, size: in
     assert len(found) >= (8 if size == FRAME else 1), "there must be something to hear"
     assert [at for at, _ in heard] == pytest.approx([at for at, _ in found], abs=max(size, 1) / 16000)
     assert not gated.broken
+
+
+def test_a_frame_that_begins_in_the_middle_of_a_block_is_no_other() -> None:
+    sound = timeline([(2.0, say("hey jarvis", "flite:slt"))], 5)
+    usual = hear(Gated(openwakeword.build(WORDS), 1, never), sound)
+    shifted = hear(Gated(openwakeword.build(WORDS), 1, never), sound, None, 100, (FRAME, FRAME, 220))
+    assert [wake for _, wake in shifted] == [wake for _, wake in usual] != []
 
 
 def test_it_is_closed_in_a_quiet_room_and_open_where_there_is_voice(evening: Samples) -> None:
