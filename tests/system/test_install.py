@@ -28,5 +28,5 @@ def test_extras_that_messages_name_exist() -> None:
         for path in (CHECKOUT / "daemon/pipit").rglob("*.py")
         for extra in re.findall(r"make install EXTRAS=(\w+)", path.read_text())
     }
-    assert {extra for _, extra in named} >= {"fish", "local", "onnx", "stock"}
+    assert {extra for _, extra in named} >= {"fish", "local", "mcp", "onnx", "stock"}
     assert [(file, extra) for file, extra in named if extra not in EXTRAS] == []

@@ -52,7 +52,7 @@ class Server:
         try:  # here, because it takes a second or more, in which a conversation could not go on
             from pipit.tools.mcp_client import connected
         except ImportError as error:
-            raise ConfigError(f"tools.mcp: needs the Python package mcp: pip install 'pipit[mcp]' ({error})") from None
+            raise ConfigError(f"tools.mcp: needs the Python package mcp ({error}): sudo make install EXTRAS=mcp") from None
         self.name = settings.name
         self._settings = settings
         self._open = connected
