@@ -11,6 +11,7 @@ hears a person at the level of the echo 70 ms sooner, and one 10 dB below it alw
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from pipit.echo.aec3 import Aec3
 from pipit.echo.cancelling import FRAME, Cancelling, ProvenSettings
 from pipit.echo.linear import Linear
 from pipit.echo.memory import Memory
-from pipit.echo.proof import power
+from pipit.echo.proof import NoiseFloor, power
 from pipit.echo.talking import Talking, Voiced
 from pipit.echo.trust import Trust
 
@@ -38,6 +39,9 @@ RINGING_FRAMES = 10
 
 CUE_FRAMES = 75
 """What has been sounding for less, 1.5 s, may be a cue, over which people talk; and of its first tenth no canceller takes much."""
+
+LEAK_SHARE = 2.0
+"""AEC3 leaks where it leaves 3 dB more than the linear canceller; in mere noise the two are alike, and it does not flutter."""
 
 NOTHING_SHARE, HUSH = 10**-3.0, 0.1
 """Of a loud echo AEC3 leaves enough to be speech to a service, if it is 30 dB below what was heard; by 20 dB less, it is not."""
@@ -73,6 +77,7 @@ class Hybrid(Cancelling):
         self._slips = 0
         self._age = 0
         self._hush = 1.0
+        self._noise = NoiseFloor()
         self._mute = 0  # frames that the service does not hear, because they are Pipit
         self._person = 0.0  # share of the linear canceller in the last frame of speech
 
@@ -111,9 +116,11 @@ class Hybrid(Cancelling):
         return Cleaned(speech, linear, self._talks)
 
     def _hushed(self, left: NDArray[np.int16]) -> NDArray[np.int16]:
-        """Turn AEC3's sound down where it is far below what was heard: of a loud echo even that is speech to a service."""
-        nothing = power(left) < NOTHING_SHARE * max((heard for _, heard in self._powers), default=0.0)
-        before, self._hush = self._hush, HUSH if nothing else 1.0
+        """Turn AEC3's sound down to the noise where it is far below what was heard: even that is speech, if Pipit is loud."""
+        left_power, heard = power(left), max((heard for _, heard in self._powers), default=0.0)
+        self._noise.feed(10 * math.log10(left_power))
+        down = math.sqrt(10 ** (self._noise.dbfs / 10) / left_power) if left_power < NOTHING_SHARE * heard else 1.0
+        before, self._hush = self._hush, min(1.0, max(HUSH, down))
         if before == self._hush == 1.0:
             return left
         hushed: NDArray[np.int16] = np.rint((before + (self._hush - before) * _FADE_IN) * left).astype(np.int16)
@@ -121,7 +128,7 @@ class Hybrid(Cancelling):
 
     def _leaks(self) -> bool:
         """Whether AEC3 leaves more than the linear canceller: it takes a second to find an echo that has moved."""
-        return sum(power(left) for _, left in self._held) > sum(power(linear) for linear, _ in self._held)
+        return sum(power(left) for _, left in self._held) > LEAK_SHARE * sum(power(linear) for linear, _ in self._held)
 
     def _listen(
         self, linear: NDArray[np.int16], left: NDArray[np.int16], microphone: NDArray[np.int16], reference: NDArray[np.int16]
