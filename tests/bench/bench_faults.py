@@ -60,13 +60,13 @@ from pipit.services.openai_realtime import OpenAIRealtime, Settings
 from pipit.services.websocket import Deadlines, WebSocketSession
 from tests.bench.faulty import FAULTS, GREETING, HARMLESS, LOOK_BACK, Faulty, Plan
 
-AT_ONCE = 25
+AT_ONCE = 40
 TURNS = 5
 """So many answers are enough."""
 
-DEADLINES = Deadlines(connect_s=1.5, read_s=1.5, write_s=1.5, ping_s=1.5, close_s=0.5)
-LIMITS = Limits(connect_s=4, idle_s=3, utterance_s=3, answer_s=3, reply_s=5, fault_s=0.2, conversation_s=15)
-LATEST_S = 25.0
+DEADLINES = Deadlines(connect_s=2.5, read_s=2.5, write_s=2.5, ping_s=2.5, close_s=0.8)
+LIMITS = Limits(connect_s=8, idle_s=6, utterance_s=5, answer_s=8, reply_s=8, fault_s=0.2, conversation_s=40)
+LATEST_S = 60.0
 PIECE_S, SPEED = 0.02, 2
 WARM_UP = 20
 """Conversations before memory is looked at: what is loaded once, and what the allocator keeps."""
@@ -94,15 +94,20 @@ class Driver:
         session: a new one.
         rng: decides when the person presses the button and how long tools take.
         plan: what the service knows of the conversation; a new one where nobody asks.
+        turns: how many answers are enough; TURNS, if 0.
+        limits: of the machine; LIMITS, if None.
     """
 
-    def __init__(self, session: Session, rng: random.Random, plan: Plan | None = None) -> None:
+    def __init__(
+        self, session: Session, rng: random.Random, plan: Plan | None = None, *, turns: int = 0, limits: Limits | None = None
+    ) -> None:
         self.outcome = Outcome()
         self._session = session
         self._rng = rng
         self._plan = plan or Plan("none", 0, False)
         self._loop = asyncio.get_running_loop()
-        self._machine = Machine(LIMITS, now=self._loop.time())
+        self._machine = Machine(limits or LIMITS, now=self._loop.time())
+        self._turns = turns or TURNS
         self._begun: set[str] = set()
         self._over_with: set[str] = set()
         """Replies that are over: nothing more may come of them."""
@@ -113,13 +118,10 @@ class Driver:
         self._called: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._answer_due = False
+        self._presses = False
+        """The person will stop the present reply."""
         self._failed = False
         self._over = asyncio.Event()
-
-    @staticmethod
-    def turns() -> int:
-        """Return how many answers are enough."""
-        return TURNS
 
     async def _feed(self, event: events.Event) -> None:
         for command in self._machine.feed(event, self._loop.time()):
@@ -168,7 +170,7 @@ class Driver:
         await self._session.close()
         self.outcome.took_s = self._loop.time() - began
         if not self.outcome.how:
-            enough = self.outcome.answered >= self.turns()
+            enough = self.outcome.answered >= self._turns
             self.outcome.how = "went on" if enough else "ended with a fault" if self._failed else "ended quietly"
         return self.outcome
 
@@ -229,6 +231,7 @@ class Driver:
             self.outcome.wrong.append("a reply began twice")
         self._begun.add(name)
         self._last, self._answer_due = name, False
+        self._presses = self._rng.random() < 0.15
 
     def _answered(self) -> None:
         """What the person said needs not be heard again."""
@@ -240,7 +243,8 @@ class Driver:
             return
         self._answered()
         await self._feed(events.ReplyAudible())
-        if self._machine.state is State.SPEAKING and self._rng.random() < 0.04:
+        if self._presses and self._machine.state is State.SPEAKING:
+            self._presses = False
             await self._feed(events.Pressed())
 
     async def _talk_over(self) -> None:
@@ -267,7 +271,7 @@ class Driver:
         if status in ("completed", "cancelled"):
             self.outcome.answered += 1
             self._plan.replied = True
-        if self.outcome.answered >= self.turns():
+        if self.outcome.answered >= self._turns:
             await self._feed(events.SessionEnded("enough"))
 
     async def _run_tool(self, call: str) -> None:

@@ -68,7 +68,7 @@ CHUNK_MS = 100
 CHUNK = base64.b64encode(bytes(range(1, 97)) * 50).decode()
 """100 ms at 24 kHz, loud enough to be heard."""
 
-RESULT_S = 2.5
+RESULT_S = 6.0
 """So long a tool's result may take."""
 
 GRACE_S = 2.5
@@ -449,7 +449,7 @@ class _Talk:
                 async with asyncio.timeout_at(due):
                     kind = (await self._next())["type"]
             except TimeoutError:
-                if self._fault != "out of order":
+                if self._plan.fault != "out of order":
                     self._plan.wrong.append("a tool was not answered")
                 return
             if name in self._plan.stopped or name in self._cancelled:
