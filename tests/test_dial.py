@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 import subprocess
@@ -185,3 +186,37 @@ async def test_cancelling_leaves_no_socket_behind(black_hole: tuple[str, int]) -
         async with asyncio.timeout(0.05):
             await race([(V4, black_hole), (V4, black_hole)], write_s=10)
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_who_is_cancelled_while_the_others_are_ended_leaves_no_winner_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[socket.socket] = []
+    ending, ended = asyncio.Event(), asyncio.Event()
+
+    async def attempt(address: dial.Address, write_s: float) -> socket.socket:
+        connection = socket.socket()
+        made.append(connection)
+        if address[1] == "slow":
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ending.set()
+                await ended.wait()
+        return connection
+
+    async def late(address: dial.Address, write_s: float) -> socket.socket:
+        with contextlib.suppress(asyncio.CancelledError):
+            return await attempt(address, write_s)
+        return made[0]  # it has won as well, while it was being cancelled
+
+    monkeypatch.setattr(dial, "_attempt", late)
+    monkeypatch.setattr(dial, "STAGGER_S", 0)
+    async with asyncio.timeout(10):
+        racing = asyncio.create_task(race([(V4, "slow"), (V4, "fast")], write_s=10))
+        await ending.wait()
+        racing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await racing
+        ended.set()
+        while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 - the task that is left belongs to nobody
+            await asyncio.sleep(0.01)
+    assert [connection.fileno() for connection in made] == [-1, -1]

@@ -66,6 +66,7 @@ async def race(addresses: Sequence[Address], write_s: float) -> socket.socket:
     waiting = list(reversed(addresses))
     running: set[asyncio.Task[socket.socket]] = set()
     errors: list[OSError] = []
+    winner: socket.socket | None = None
     try:
         while waiting or running:
             if waiting:
@@ -75,12 +76,18 @@ async def race(addresses: Sequence[Address], write_s: float) -> socket.socket:
                 running.discard(task)
                 error = task.exception()
                 if error is None:
-                    return task.result()
+                    winner = task.result()
+                    return winner
                 if not isinstance(error, OSError):
                     raise error
                 errors.append(error)
     finally:
-        await _abandon(running)
+        try:
+            await _abandon(running)
+        except asyncio.CancelledError:
+            if winner is not None:
+                winner.close()
+            raise
     routed = [e for e in errors if e.errno not in _NO_ROUTE]
     raise (routed or errors or [OSError("the name has no address")])[0]
 
@@ -106,11 +113,17 @@ def _tune(connection: socket.socket, write_s: float) -> None:
 
 
 async def _abandon(tasks: set[asyncio.Task[socket.socket]]) -> None:
+    """End attempts that nobody needs; their sockets are closed even if whoever waits here is cancelled once more."""
     for task in tasks:
+        task.add_done_callback(_close)
         task.cancel()
-    for late in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(late, socket.socket):
-            late.close()
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+def _close(task: asyncio.Task[socket.socket]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
 
 
 def _settle(answer: asyncio.Future[Sequence[Any]], found: Sequence[Any], error: Exception | None) -> None:
