@@ -60,7 +60,7 @@ from pipit.services.openai_realtime import OpenAIRealtime, Settings
 from pipit.services.websocket import Deadlines, WebSocketSession
 from tests.bench.faulty import FAULTS, GREETING, HARMLESS, LOOK_BACK, Faulty, Plan
 
-AT_ONCE = 40
+AT_ONCE = 16
 TURNS = 5
 """So many answers are enough."""
 
