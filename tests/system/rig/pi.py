@@ -193,17 +193,6 @@ class Pi:
         return float(done.output)
 
     @contextmanager
-    def echo(self, gain_db: float) -> Iterator[None]:
-        """Let the microphone hear the loudspeaker meanwhile, and nothing else: this much louder (so < 0), and 0.1 s later."""
-        factor = 10 ** (gain_db / 20)
-        follow = f"/usr/bin/python3 {PIECES}/echo.py {factor:.4f} /run/rig/played.raw plughw:{CARD},1,0"
-        self.run(f"systemd-run --quiet --collect --unit=echo {follow}")
-        try:
-            yield
-        finally:
-            self.run("systemctl stop echo")
-
-    @contextmanager
     def without_sound_card(self) -> Iterator[None]:
         """Pull the sound card's plug, and plug it in again."""
         driver = "/sys/bus/platform/drivers/snd_aloop"
