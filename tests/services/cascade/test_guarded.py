@@ -54,6 +54,7 @@ class Reader:
                 yield Sound(piece.encode())
         finally:
             reading.cancel()
+            await asyncio.wait((reading,))
 
 
 async def voiced(speak: Speak, *pauses_s: float) -> list[Sound]:

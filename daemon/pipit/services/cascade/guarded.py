@@ -72,7 +72,7 @@ class Stages:
         """See `Speak.speak`. Silence counts while sound is due: not once all text so far is spoken and more is waited for."""
         watch = _Watch(self.read_s)
         with _titled("speak"):
-            async with aclosing(self.speak.speak(watch.text(text), like)) as sounds:
+            async with aclosing(watch.text(text)) as taken, aclosing(self.speak.speak(taken, like)) as sounds:
                 while (sound := await watch.within(anext(sounds, None))) is not None:
                     yield sound
 
@@ -93,7 +93,7 @@ class _Watch:
         self._is_waiting = False
         """The stage waits for text."""
 
-    async def text(self, text: AsyncIterator[str]) -> AsyncIterator[str]:
+    async def text(self, text: AsyncIterator[str]) -> AsyncGenerator[str, None]:
         """Yield the text that the stage takes."""
         self._wait()
         async for piece in text:

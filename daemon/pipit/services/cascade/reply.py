@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from pipit.core.pcm import Joiner
@@ -56,18 +56,19 @@ class Reply:
         """
         failure: list[StageError] = []
 
-        async def sentences() -> AsyncIterator[str]:
+        async def sentences() -> AsyncGenerator[str, None]:
             try:
-                async for written in self._sentences(parts, preface):
-                    said = spoken.feed(written) + spoken.flush()
-                    self.script.add(written, said)
-                    self.begin()
-                    self._emit(ReplyText(self.name, written))
-                    yield said
+                async with aclosing(self._sentences(parts, preface)) as pieces:
+                    async for written in pieces:
+                        said = spoken.feed(written) + spoken.flush()
+                        self.script.add(written, said)
+                        self.begin()
+                        self._emit(ReplyText(self.name, written))
+                        yield said
             except StageError as error:
                 failure.append(error)
 
-        async with aclosing(parts), aclosing(stages.voice(sentences(), like)) as sounds:
+        async with aclosing(parts), aclosing(sentences()) as text, aclosing(stages.voice(text, like)) as sounds:
             async for sound in sounds:
                 self.begin()
                 self.script.sound(self._joiner.feed(sound.pcm), sound.spoken)
@@ -89,7 +90,7 @@ class Reply:
             self._emit(ReplyDone(self.name, status, reason))
         self._over = True
 
-    async def _sentences(self, parts: AsyncGenerator[Part, None], preface: str) -> AsyncIterator[str]:
+    async def _sentences(self, parts: AsyncGenerator[Part, None], preface: str) -> AsyncGenerator[str, None]:
         """Yield what is to be spoken; what comes before a call is spoken while the tool runs."""
         speakable, sentences = Speakable(), Sentences()
         if preface:
