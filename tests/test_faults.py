@@ -124,8 +124,8 @@ async def test_a_broken_client_is_noticed(
     noticed: str,
 ) -> None:
     broken(monkeypatch)
-    if life_s is not None:
-        monkeypatch.setattr("tests.bench.faulty.GRACE_S", 0.2)
+    if broken is never_renewed:  # until it has gone on for too long
+        monkeypatch.setattr("tests.bench.bench_faults.TURNS", 6)
     planned = [Plan(fault, at, False, life_s=life_s) for at in (3, 4, 5, 20, 22, 24)]
     before = resources()
     with shortened():

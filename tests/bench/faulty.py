@@ -71,7 +71,7 @@ CHUNK = base64.b64encode(bytes(range(1, 97)) * 50).decode()
 RESULT_S = 6.0
 """So long a tool's result may take."""
 
-GRACE_S = 2.5
+GRACE_S = 4.0
 """So long after its time a session may go on: a turn is not cut off."""
 
 PAUSE, LONG_PAUSE = 12, 80
@@ -188,6 +188,8 @@ class _Talk:
         self._began = asyncio.get_running_loop().time()
         self._count = 0
         self._replies = 0
+        self._pauses = 0
+        """Long ones, in which the session could have been replaced."""
         self._held: list[dict[str, Any]] = []
         self._inbox: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._reader: asyncio.Task[None] | None = None
@@ -221,7 +223,7 @@ class _Talk:
             async with asyncio.timeout(limit_s):
                 yield
         except TimeoutError:
-            if self._plan.fault == "none":
+            if self._plan.fault == "none" and self._pauses >= 2:
                 self._plan.wrong.append("a session was not replaced in time")
             await self._connection.close(1001, "too old")
 
@@ -353,6 +355,7 @@ class _Talk:
     async def _turn(self) -> None:
         old = self._plan.life_s is not None and asyncio.get_running_loop().time() - self._began > 0.8 * self._plan.life_s
         if not await self._until("response.create", "reply.create", pieces=LONG_PAUSE if old else PAUSE):
+            self._pauses += old
             await self._person()
         await self._reply()
 
