@@ -9,7 +9,6 @@ Nothing here trusts what it is given: arguments come from a model, and schemas f
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -131,7 +130,7 @@ def _flaws(schema: Mapping[str, Any], path: str) -> Iterator[str]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _is_length(value: Any) -> bool:
