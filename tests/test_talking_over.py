@@ -81,9 +81,13 @@ async def full_duplex(room: Room, folder: Path) -> None:
         proven = await daemon.until("echo", full_duplex=True, timeout_s=12)
         assert proven["verdict"] == "works"
         assert proven["removed_db"] > 20
+        [session] = server.sessions
+        before = len(session.received)
         await asyncio.sleep(5)
         assert speaking(daemon), daemon.log()
         assert not interrupted(daemon), daemon.log()
+        assert len(session.received) - before > 4 * 48000, "the service's clock stands still"
+        assert not any(session.received[before:]), daemon.log()
         room.say("stop please that is enough", dbfs=LOUD_DBFS)
         turn = await daemon.until("turn", timeout_s=10)
         assert turn["interrupted"], daemon.log()

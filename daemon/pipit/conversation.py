@@ -37,7 +37,7 @@ QUEUED_S = 600
 """Longest reply that is kept when it arrives faster than it is played: 29 MB at 24 kHz. What is beyond is dropped and recorded."""
 
 ECHO_TAIL_S = 0.2
-"""In half duplex the service hears silence for this long after the loudspeaker fell silent, while the room still rings."""
+"""The service goes on hearing as it does during a reply for this long after the loudspeaker fell silent: the room still rings."""
 
 _PIECE_S = 0.1  # a reply is resampled in pieces of this length, so that a burst never holds up the loop
 _PACE_AHEAD_S = 0.1  # how far the uplink may run ahead of a service's pace: two messages and some jitter
@@ -184,11 +184,11 @@ class Conversation:
 
     def allow(self, uplink: Uplink) -> None:
         """Say what the service may hear from now on. What was captured before is sent as it was allowed then."""
-        here = self._hearing.heard.written
         if uplink is Uplink.DUPLEX and self._uplink is not uplink:
-            self._spoke_from, self._spoke_to = here, _STILL
+            self._spoke_from, self._spoke_to = self._hearing.heard.written, _STILL
         elif self._uplink is Uplink.DUPLEX and uplink is not self._uplink and self._spoke_to == _STILL:
-            self._spoke_to = here + round(ECHO_TAIL_S * HEARING_RATE_HZ)
+            now = self._hearing.frames * FRAME  # the canceller may hold some back
+            self._spoke_to = now + round(ECHO_TAIL_S * HEARING_RATE_HZ)
         self._uplink = uplink
 
     def end_turn(self) -> None:
@@ -209,9 +209,10 @@ class Conversation:
             self._spawn(self._session.interrupt(None, 0, by_service=False))
         for reply in live:
             self._spawn(self._session.interrupt(reply.id, self._silence(reply), by_service=False))
-        if wake is not None and self._uplink is Uplink.DUPLEX and not self._full_duplex():
-            self._cursor = max(self._hearing.heard.oldest, self._first_sample(wake.position))
-            self._spoke_to = self._cursor  # what is sent from here on is the person's, echo in it or not
+        if wake is not None and self._uplink is Uplink.DUPLEX:
+            self._spoke_to = wake.position  # what is sent from here on is the person's, echo in it or not
+            if not self._full_duplex():
+                self._cursor = self._spoke_to = max(self._hearing.heard.oldest, self._first_sample(wake.position))
         self._finish_turn(interrupted=True)
 
     def voice(self, event: events.VoiceHeard | events.VoiceEnded | events.VoiceOver | events.VoiceOverEnded) -> events.Event | None:
@@ -221,7 +222,7 @@ class Conversation:
         if self._session.capabilities.server_turns or self._uplink is not Uplink.OPEN:
             return event if isinstance(event, events.VoiceHeard) else None
         if isinstance(event, events.VoiceHeard):
-            if not self._full_duplex() and self._own_voice(self._hearing.voice_at):
+            if self._deaf(self._hearing.voice_at - 1):
                 return None
             if self._turn.user_started is not None and self._turn.user_stopped is None:
                 return None
@@ -284,7 +285,6 @@ class Conversation:
         await self._find_start()
         heard, session = self._hearing.heard, self._session
         resampler = Resampler(HEARING_RATE_HZ, session.input_rate_hz)
-        silence = np.zeros(CHUNK, np.int16)
         began, sent_s, chunk_s = self._clock(), 0.0, CHUNK / HEARING_RATE_HZ
         pace = session.capabilities.pace
         while True:
@@ -307,17 +307,17 @@ class Conversation:
                 )
                 self._cursor = heard.oldest
             chunk = heard.read(self._cursor, self._cursor + CHUNK)
+            for start in range(0, CHUNK, FRAME):
+                if self._deaf(self._cursor + start):
+                    chunk[start : start + FRAME] = 0
             self._cursor += CHUNK
             sent_s += chunk_s
-            await session.audio(resampler.process(silence if self._deaf() else chunk).tobytes())
+            await session.audio(resampler.process(chunk).tobytes())
 
-    def _deaf(self) -> bool:
-        """Whether the service must hear silence instead of the chunk before the cursor, because it would hear its own reply."""
-        return not self._full_duplex() and self._own_voice(self._cursor - CHUNK)
-
-    def _own_voice(self, position: int) -> bool:
-        """Whether Pipit's own voice, or the room's answer to it, is at a position in `heard`."""
-        return self._spoke_from <= position < self._spoke_to
+    def _deaf(self, position: int) -> bool:
+        """Whether the service must hear silence at a position in `heard`, because it might take the reply for a person."""
+        spoke = self._spoke_from <= position < self._spoke_to
+        return spoke and not (self._full_duplex() and self._hearing.clear(position))
 
     # -- downwards --------------------------------------------------------------------------------------------------------------
 

@@ -98,6 +98,7 @@ class Hearing:
         self._vad = Vad(mode=1)
         self._endpointer = Endpointer()
         self._voiced = bytearray(KEPT_S * 50)
+        self._clear = bytearray(KEPT_S * 50)
         self._talked_over = 0  # frames for which somebody has been talking over Pipit
         self._running = False
         self._fresh = True
@@ -135,6 +136,10 @@ class Hearing:
         if thread is None or thread.ident is None or not thread.is_alive():
             return 0.0
         return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+
+    def clear(self, position: int) -> bool:
+        """Say whether a service may hear the frame at a position in `heard` also during a reply; see `pipit.echo.Cleaned`."""
+        return bool(self._clear[position // FRAME % len(self._clear)])
 
     def voiced_since(self, frame: int) -> list[bool]:
         """Return for each frame from `frame` (index since the start) to now whether it held voice."""
@@ -180,11 +185,12 @@ class Hearing:
             reference = self._reference.frame(captured, FRAME, canceller.drift, canceller.lag_s)
         cleaned = canceller.clean(microphone, reference)
         if canceller.proof is not None and len(cleaned.speech):
-            canceller.proof.feed(microphone, cleaned.speech, cleaned.ears, reference, cleaned.talking)
+            left = cleaned.speech if cleaned.left is None else cleaned.left
+            canceller.proof.feed(microphone, left, cleaned.ears, reference, cleaned.talking)
         self._tell_over(cleaned.talking)
         self.frames += 1
         for start in range(0, len(cleaned.speech), FRAME):
-            self._hear(cleaned.speech[start : start + FRAME], cleaned.ears[start : start + FRAME])
+            self._hear(cleaned.speech[start : start + FRAME], cleaned.ears[start : start + FRAME], cleaned.clear)
 
     def _tell_over(self, talking: bool) -> None:
         before, self._talked_over = self._talked_over, self._talked_over + 1 if talking else 0
@@ -195,11 +201,12 @@ class Hearing:
         elif before and not talking:
             self._post(VoiceOverEnded())
 
-    def _hear(self, frame: NDArray[np.int16], ears: NDArray[np.int16]) -> None:
-        """Take a frame without echo: for the service, and for the wake word engine."""
+    def _hear(self, frame: NDArray[np.int16], ears: NDArray[np.int16], clear: bool) -> None:
+        """Take a frame without echo: for the service, and for the wake word engine; and whether the first is clear of Pipit."""
         index = self.heard.written // FRAME
         voiced = self._vad.is_speech(frame)
         self._voiced[index % len(self._voiced)] = voiced
+        self._clear[index % len(self._clear)] = clear
         self.heard.write(frame)
         position = self.heard.written
         self.level_dbfs = dbfs(frame)

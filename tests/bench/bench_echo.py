@@ -77,7 +77,7 @@ class Result(NamedTuple):
     ears: NDArray[np.int16]
     talking: NDArray[np.bool_]
     sent: NDArray[np.int16]
-    """What the service hears while Pipit speaks: silence where nothing is proven."""
+    """What the service hears while Pipit speaks: silence where nothing is proven, and where nobody talks."""
     cpu_s: float
     engine: Canceller
 
@@ -94,12 +94,13 @@ def run(engine: Canceller, made: Take) -> Result:
         cleaned = engine.clean(microphone, played)
         cpu_s += time.thread_time() - began
         if engine.proof is not None and len(cleaned.speech):
-            engine.proof.feed(microphone, cleaned.speech, cleaned.ears, played, cleaned.talking)
+            left = cleaned.speech if cleaned.left is None else cleaned.left
+            engine.proof.feed(microphone, left, cleaned.ears, played, cleaned.talking)
         heard.append(cleaned.speech)
         ears.append(cleaned.ears)
         proven = engine.proof is None or engine.proof.verdict is Verdict.WORKS
         talking.append(cleaned.talking and proven)
-        sent.append(cleaned.speech if proven else np.zeros_like(cleaned.speech))
+        sent.append(cleaned.speech if proven and cleaned.clear else np.zeros_like(cleaned.speech))
     return Result(np.concatenate(heard), np.concatenate(ears), np.array(talking), np.concatenate(sent), cpu_s, engine)
 
 
@@ -229,12 +230,12 @@ def part_kept(names: Sequence[str], scale: float) -> Iterable[str]:
         cells = [f"STOI {stoi(clean, made.microphone[start:] / 32768, RATE_HZ):.3f}"]
         for name in names:
             result = run(ENGINES[name](), made)
-            for what, left in (("", result.speech), ("; ears ", result.ears)):
+            for what, left in (("", result.sent), ("; ears ", result.ears)):
                 near, out = clean[: len(left) - start], left[start:] / 32768
                 loss, lost = _loss(near, out)
                 cell = f"{what}{loss:.1f} dB, {100 * lost:.0f} %, STOI {stoi(near, out, RATE_HZ):.3f}"
                 cells += [cell] if not what else []
-                if what and not np.array_equal(result.speech, result.ears):
+                if what and not np.array_equal(result.sent, result.ears):
                     cells[-1] += cell
         yield f"| {scene.name} | " + " | ".join(cells) + " |"
 

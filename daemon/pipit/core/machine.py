@@ -73,7 +73,7 @@ class Uplink(Enum):
 
     CLOSED = "closed"  # nothing: there is no session, or it is not ready
     OPEN = "open"  # the microphone
-    DUPLEX = "duplex"  # the microphone where the echo canceller allows it, else silence, so that the service's clock runs on
+    DUPLEX = "duplex"  # who talks over Pipit, where the echo canceller allows it, else silence, so that the service's clock runs on
 
 
 class Meaning(NamedTuple):

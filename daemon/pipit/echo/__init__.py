@@ -23,6 +23,10 @@ class Cleaned(NamedTuple):
     """For the wake word engine: the same samples with all of the person in them, and perhaps something of Pipit. As many."""
     talking: bool
     """Whether a person talks over Pipit now: later sound than that in `speech`. False while the loudspeaker is silent."""
+    clear: bool = True
+    """Whether a service may hear `speech` during a reply. False where it is nobody, and may yet be taken for somebody."""
+    left: NDArray[np.int16] | None = None
+    """What the proof is to measure, as many samples, where that is not `speech`: whoever talks is in it as little as can be."""
 
 
 class Canceller(Protocol):

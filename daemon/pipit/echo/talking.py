@@ -145,11 +145,6 @@ class Talking:
         self._talking = voiced
         return voiced
 
-    @property
-    def itself(self) -> bool:
-        """Whether what is left was Pipit's own voice, half a second ago or less."""
-        return self._wait > 0
-
     def doubt(self) -> None:
         """Believe for half a second that what is voiced is Pipit."""
         self._voiced.rest()

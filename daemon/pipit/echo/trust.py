@@ -13,7 +13,6 @@ GOOD_DB, BAD_DB = 28.0, 24.0
 """Half a second of which so much, or less, was removed. In the simulated rooms the linear canceller removes 30 to 41 dB, also with
 5 % of distortion; with heavy distortion 40 of one voice and 16 of another, and takes what is left for a person."""
 
-_FAIR = 6
 _NEEDED = 30
 _PENALTY = 60
 _RINGING_FRAMES = 10  # what was played 0.2 s ago still sounds
@@ -31,18 +30,12 @@ class Trust:
         self._proof = Proof()
         self._counted = 0
         self._good = 0
-        self._fair = 0
         self._proven_peak = 0
         self._peaks: deque[int] = deque(maxlen=_UNTIL_MEASURED_FRAMES)
 
     def __bool__(self) -> bool:
         """Say whether the canceller is trusted with what sounds now."""
         return self._good >= _NEEDED and max(list(self._peaks)[-_RINGING_FRAMES:]) <= self._proven_peak
-
-    @property
-    def lately(self) -> bool:
-        """Whether the last three seconds were all removed fairly: enough to let the service hear a little more of it."""
-        return self._fair >= _FAIR
 
     def feed(self, microphone: NDArray[np.int16], left: NDArray[np.int16], reference: NDArray[np.int16], talking: bool) -> None:
         """Take a frame; see `Proof.feed`."""
@@ -52,7 +45,6 @@ class Trust:
         self._counted = self._proof.count
         if latest is None or latest.removed_db is None or counted == self._counted:
             return
-        self._fair = self._fair + 1 if latest.removed_db >= GOOD_DB else 0
         if latest.removed_db >= GOOD_DB:
             self._good += 1
             self._proven_peak = max(self._proven_peak, *list(self._peaks)[:_SPAN_FRAMES])
