@@ -724,6 +724,10 @@ VALUES = strategies.one_of(
 )
 
 
+BEYOND_A_SCHEMA = ("path of a .wav file", "which is no text", "is no word that can be written", "is the same word as")
+"""Rules about the contents of a text or of a free mapping."""
+
+
 @given(strategies.sampled_from(PLACES), VALUES)
 def test_the_schema_allows_what_the_reader_allows(
     validator: jsonschema.Draft202012Validator, tmp_path_factory: Any, place: tuple[str, str, Entry], value: str
@@ -735,7 +739,7 @@ def test_the_schema_allows_what_the_reader_allows(
     try:
         config.load(path)
     except ConfigError as error:
-        refused = not all("path of a .wav file" in problem for problem in error.problems)  # a rule that no schema can say
+        refused = not all(any(rule in problem for rule in BEYOND_A_SCHEMA) for problem in error.problems)
     else:
         refused = False
     assert refused == (not validator.is_valid(tree(nodes.read(path)))), text

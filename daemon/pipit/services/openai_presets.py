@@ -190,7 +190,7 @@ REALTIME = Preset(
     title="the server",
     about="Any server that speaks OpenAI's Realtime protocol: needs url.",
     url="",
-    url_hint="ws://127.0.0.1:8765/v1/realtime",
+    url_hint="ws://127.0.0.1:8137/v1/realtime",
     key_needed=False,
 )
 

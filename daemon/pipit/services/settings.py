@@ -50,7 +50,7 @@ class ServiceSettings(CommonSettings):
     url: str | None = option(
         None,
         "WebSocket address in place of the provider's own, for a region, a proxy or a server at home.",
-        example="ws://127.0.0.1:8765/v1/realtime",
+        example="ws://127.0.0.1:8137/v1/realtime",
     )
     model: str | None = option(None, "Model, in the provider's words. Null: the preset's.")
     turn_detection: Mapping[str, Any] = option(
