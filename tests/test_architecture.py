@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "remote": GROUND | CONTRACTS | {"conductor", "hearing"},
     "app": GROUND
     | CONTRACTS
-    | {"clips", "conductor", "config", "conversation", "cues", "gate", "hearing", "lamp", "plugins", "remote", "vad"},
+    | {"clips", "conductor", "config", "conversation", "cues", "gate", "hearing", "lamp", "pins", "plugins", "remote", "vad"},
     "offline": GROUND | {"vad"},
     "rehearsal": GROUND | {"offline", "vad"},
     "demo": GROUND | CONTRACTS | {"app", "config", "offline", "rehearsal"},
@@ -74,7 +74,6 @@ LIBRARIES: dict[str, set[str]] = {
     "pyaudio": {"audio"},
     "pyopen_wakeword": {"wake"},
     "pywebrtc_audio": {"echo"},
-    "spidev": {"leds"},
     "systemd": {"system"},
     "_webrtcvad": {"vad"},
     "websockets": {"rehearsal", "services"},
@@ -95,7 +94,6 @@ IMPORTED_WHEN_CHOSEN = {
     "pyaudio",
     "pyopen_wakeword",
     "pywebrtc_audio",
-    "spidev",
     "systemd",
 }
 """`pipit --help` and the daemon's start work without these."""
