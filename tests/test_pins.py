@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pipit.errors import HardwareError
+from pipit import app, config
+from pipit.errors import ConfigError, HardwareError
 from pipit.pins import Led
 
 
@@ -38,3 +39,39 @@ def test_a_machine_without_gpio_is_told_what_to_do(tmp_path: Path) -> None:
         pytest.skip("this machine has GPIO")
     assert run.returncode == 0, run.stderr
     assert "leds.driver to terminal or off, and button.driver to keyboard or off" in said
+
+
+def shared(tmp_path: Path, text: str) -> list[str]:
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        f"service: {{provider: realtime, url: 'ws://127.0.0.1:1/'}}\naudio: {{backend: file}}\nwake: {{engine: off}}\n{text}"
+    )
+    try:
+        app.check(config.load(path))
+    except ConfigError as error:
+        return [problem.removeprefix(f"{path}:") for problem in error.problems]
+    return []
+
+
+def test_a_pin_for_a_light_and_the_button_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    remedy = "already serves leds.listening; give each a pin of its own"
+    assert shared(tmp_path, "leds: {driver: gpio, listening: 17}\nbutton: {pin: 17}\n") == [f"5: button.pin: GPIO17 {remedy}"]
+    assert shared(tmp_path, "leds: {listening: 23}\n") == [f"button.pin: GPIO23 {remedy}"]
+
+
+def test_the_parts_of_a_colour_need_a_pin_each(tmp_path: Path) -> None:
+    (problem,) = shared(tmp_path, "leds:\n  driver: rgb\n  blue: 27\n")
+    assert problem == "6: leds.blue: GPIO27 already serves leds.green; give each a pin of its own"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "leds: {driver: gpio, listening: 17, thinking: 17, speaking: 17}",
+        "leds: {driver: off}\nbutton: {pin: 17}",
+        "leds: {listening: 23}\nbutton: {driver: off}",
+        "leds: {listening: 23}\nbutton: {pin: 17}",
+    ],
+)
+def test_a_pin_may_have_several_meanings_of_one_light_and_serve_whatever_is_on(tmp_path: Path, text: str) -> None:
+    assert shared(tmp_path, text) == []

@@ -13,7 +13,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from pipit import plugins, remote
+from pipit import pins, plugins, remote
 from pipit.audio.mixer import Mixer
 from pipit.clips import Clips
 from pipit.conductor import Conductor
@@ -215,6 +215,7 @@ def check(config: Config) -> None:
         else:
             getattr(made, "close", lambda: None)()
 
+    problems += map(config.locate, pins.conflicts((("leds", config.leds.settings), ("button", config.button.settings))))
     attempt(lambda: _openers(config))
     attempt(lambda: _check_tools(config))
     attempt(lambda: plugins.build("audio", config.audio))

@@ -13,8 +13,8 @@ kernel's GPIO simulator: 50 wake-ups a second with steady LEDs, about 200 with t
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 from pipit.errors import HardwareError
 
@@ -25,6 +25,31 @@ _GAMMA = 2.2
 """Brightness that looks half needs a duty of 0.22: the usual exponent of displays, close enough for an LED."""
 
 _NO_GPIO = "; without GPIO set leds.driver to terminal or off, and button.driver to keyboard or off"
+
+
+@runtime_checkable
+class Wired(Protocol):
+    """The settings of a driver that claims pins."""
+
+    def pins(self) -> Mapping[str, int]:
+        """Return the pins that are claimed (BCM numbers), by the option that chose them: "listening"."""
+        ...
+
+
+def conflicts(sections: Iterable[tuple[str, object]]) -> list[str]:
+    """Say which pins are wanted twice, without touching any.
+
+    Args:
+        sections: name of each section of the configuration, and its settings; those that are not `Wired` claim nothing.
+    """
+    taken: dict[int, str] = {}
+    problems = []
+    for section, settings in sections:
+        for option, pin in settings.pins().items() if isinstance(settings, Wired) else ():
+            first = taken.setdefault(pin, f"{section}.{option}")
+            if first != f"{section}.{option}":
+                problems.append(f"{section}.{option}: GPIO{pin} already serves {first}; give each a pin of its own")
+    return problems
 
 
 def claim(make: Callable[..., Any], pin: int, option: str, **arguments: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,10 @@ class Settings(Gesture):
 
     pin: int = option(23, "Pin of the button (BCM number).", minimum=0, maximum=27)
     pull_up: bool = option(True, "Whether the button connects the pin to ground (true) or to 3.3 V (false).")
+
+    def pins(self) -> Mapping[str, int]:
+        """See `pipit.pins.Wired`."""
+        return {"pin": self.pin}
 
 
 class Pin:

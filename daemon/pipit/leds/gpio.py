@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipit.core.lights import Light
@@ -28,6 +29,19 @@ class Settings:
     pwm: bool = option(True, "Whether the LEDs are dimmed. Off, they only switch, and every state keeps its rhythm.")
     brightness: float = option(1.0, "Brightness of a fully lit LED; needs pwm.", minimum=0.01, maximum=1.0)
 
+    def pins(self) -> Mapping[str, int]:
+        """See `pipit.pins.Wired`; a pin that meanings share is claimed by the first of them."""
+        return {meanings[0]: pin for pin, meanings in self.meanings().items()}
+
+    def meanings(self) -> Mapping[int, list[str]]:
+        """Return what each pin says."""
+        meanings: dict[int, list[str]] = {}
+        for meaning in Light._fields:
+            pin: int | None = getattr(self, meaning)
+            if pin is not None:
+                meanings.setdefault(pin, []).append(meaning)
+        return meanings
+
 
 class Pins:
     """LEDs on pins.
@@ -38,11 +52,7 @@ class Pins:
 
     def __init__(self, settings: Settings) -> None:
         self._leds: dict[int, Led] = {}
-        self._meanings: dict[int, list[str]] = {}
-        for meaning in Light._fields:
-            pin: int | None = getattr(settings, meaning)
-            if pin is not None:
-                self._meanings.setdefault(pin, []).append(meaning)
+        self._meanings = settings.meanings()
         try:
             for pin, meanings in self._meanings.items():
                 self._leds[pin] = Led(

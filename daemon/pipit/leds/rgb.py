@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,6 +33,10 @@ class Settings:
     speaking: str = option("#00ff40", "Colour for: Pipit talks.")
     muted: str = option("#ff0000", "Colour for: the microphone is off.")
     fault: str = option("#ff0000", "Colour for: the service failed. Muted and fault differ in rhythm.")
+
+    def pins(self) -> Mapping[str, int]:
+        """See `pipit.pins.Wired`."""
+        return {part: getattr(self, part) for part in Colour._fields}
 
 
 class Colour(NamedTuple):
