@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 
 from pipit.audio.wav import read_wav, write_wav
 from pipit.core.pcm import dbfs
-from pipit.errors import PipitError
+from pipit.errors import ConfigError, PipitError
 from pipit.offline.espeak import synthesise
 from pipit.rehearsal import Rehearsal
 
@@ -74,15 +75,50 @@ async def run(config: Path, folder: Path, *, provider: str = "openai", live: boo
         say: takes the lines that a person reads.
 
     Raises:
-        PipitError: something that is needed is missing.
+        PipitError: something that is needed is missing, the folder cannot be used, or the daemon did not start.
     """
+    if not await asyncio.to_thread(config.is_file):
+        raise ConfigError(f"{config}: there is no such file; run this in Pipit's own folder, or name a file with --config")
     if live:
         return await _live(config, provider, say)
+    with _claimed(folder):
+        return await _recorded(config, folder, provider, say)
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Keep a folder for this demonstration, made if it is missing; two in one would hear each other's WAV."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        claim = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise _unusable(folder, error) from error
+    try:
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PipitError(f"{folder}: another demonstration is running here; give --folder another folder") from None
+        except OSError:
+            pass  # some network file systems lock no folders; that is no reason to refuse
+        yield
+    finally:
+        os.close(claim)
+
+
+def _unusable(path: Path, error: OSError) -> PipitError:
+    return PipitError(f"{path}: the demonstration cannot write there ({error.strerror}); give --folder another folder")
+
+
+async def _recorded(config: Path, folder: Path, provider: str, say: Say) -> int:
+    """The same with WAV files for sound card."""
     play = PLAYS[provider]
-    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     heard, played = folder / "heard.wav", folder / "played.wav"
     say("Somebody's voice is being synthesised (espeak-ng) ...")
-    write_wav(heard, await asyncio.to_thread(_tape, play.request), RATE_HZ)
+    tape = await asyncio.to_thread(_tape, play.request)
+    try:
+        write_wav(heard, tape, RATE_HZ)
+    except OSError as error:
+        raise _unusable(heard, error) from error
     async with _rehearsal(provider, say) as server:
         files = [f"audio.input.path={heard}", f"audio.output.path={played}"]
         daemon = _Daemon(config, [*files, *_service(provider, server)], say)
@@ -312,6 +348,7 @@ class _Daemon:
             self._news.set()
             if record["event"] in ("wake", "heard", "fault", "device_lost", "device_missing"):
                 self._show(record["message"])
+        await self._process.wait()  # it closes its end of the pipe a little before it has ended
         self._news.set()
 
     async def _read_lights(self) -> None:
