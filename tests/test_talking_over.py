@@ -38,10 +38,9 @@ async def telling_a_story(room: Room, folder: Path, delay_ms: int = 120, **echo:
             settings["service"]["url"] = server.url("openai")
             async with Daemon(settings, folder, environment) as daemon:
                 await daemon.until("ready")
-                await asyncio.sleep(1.5)  # the wake word needs some sound before it
-                room.say("hey jarvis", dbfs=LOUD_DBFS).wait()
+                daemon.press()
                 await daemon.until("state", state="listening", timeout_s=8)
-                room.say("tell me a long story", dbfs=LOUD_DBFS).wait()
+                room.say("tell me a long story", dbfs=LOUD_DBFS)
                 await daemon.until("state", state="speaking", timeout_s=10)
                 yield server, daemon
     finally:
@@ -81,13 +80,11 @@ async def full_duplex(room: Room, folder: Path) -> None:
         proven = await daemon.until("echo", full_duplex=True, timeout_s=12)
         assert proven["verdict"] == "works"
         assert proven["removed_db"] > 20
-        [session] = server.sessions
-        before = len(session.received)
+        before = len(server.sessions[0].received)
         await asyncio.sleep(5)
         assert speaking(daemon), daemon.log()
         assert not interrupted(daemon), daemon.log()
-        assert len(session.received) - before > 4 * 48000, "the service's clock stands still"
-        assert not any(session.received[before:]), daemon.log()
+        silence_went_up(server, before, daemon)
         room.say("stop please that is enough", dbfs=LOUD_DBFS)
         turn = await daemon.until("turn", timeout_s=10)
         assert turn["interrupted"], daemon.log()
@@ -99,9 +96,7 @@ async def full_duplex(room: Room, folder: Path) -> None:
     assert daemon.noise == []
 
 
-async def test_where_it_is_not_cancelled_well_enough_it_falls_back_says_so_once_and_the_wake_word_interrupts(
-    room: Room, tmp_path: Path
-) -> None:
+async def test_where_it_is_not_cancelled_well_enough_it_falls_back_and_says_so_once(room: Room, tmp_path: Path) -> None:
     """A loudspeaker that sounds a second late, such as one on the radio: no canceller reaches so far."""
     await attempt(half_duplex, room, tmp_path)
 
@@ -112,15 +107,16 @@ async def half_duplex(room: Room, folder: Path) -> None:
         assert said["full_duplex"] is False
         assert said["level"] == "warning"
         assert "and 20 are needed (echo.floor_db)" in said["message"]
-        await silence_goes_up(room, server, daemon)
+        before = len(server.sessions[0].received)
+        room.say("stop please that is enough of it", dbfs=LOUD_DBFS)
+        await asyncio.sleep(3)
+        assert speaking(daemon), daemon.log()
+        assert not interrupted(daemon), daemon.log()
+        silence_went_up(server, before, daemon)
         assert len(daemon.of("echo")) == 1
-        before = len(daemon.records)
-        room.say("hey jarvis", dbfs=LOUD_DBFS)
-        await daemon.until("state", state="listening", previous="speaking", timeout_s=8)
-        await daemon.until("turn", after=before, interrupted=True)
 
 
-async def test_with_the_canceller_off_it_says_so_and_the_person_waits(room: Room, tmp_path: Path) -> None:
+async def test_with_the_canceller_off_it_says_so_and_only_the_wake_word_interrupts(room: Room, tmp_path: Path) -> None:
     await attempt(without, room, tmp_path)
 
 
@@ -128,18 +124,21 @@ async def without(room: Room, folder: Path) -> None:
     async with telling_a_story(room, folder, engine="off") as (server, daemon):
         said = await daemon.until("echo")
         assert "half duplex, because nothing cancels the echo" in said["message"]
-        await silence_goes_up(room, server, daemon)
+        await asyncio.sleep(1)
+        before = len(server.sessions[0].received)
+        room.say("stop please", dbfs=LOUD_DBFS)
+        await asyncio.sleep(2)
+        assert speaking(daemon), daemon.log()
+        silence_went_up(server, before, daemon)
+        since = len(daemon.records)
+        room.say("hey jarvis", dbfs=LOUD_DBFS)
+        await daemon.until("state", state="listening", previous="speaking", timeout_s=8)
+        await daemon.until("turn", after=since, interrupted=True)
 
 
-async def silence_goes_up(room: Room, server: Rehearsal, daemon: Daemon) -> None:
-    """Talk over the reply; nothing of it, and no echo, may reach the service."""
+def silence_went_up(server: Rehearsal, before: int, daemon: Daemon) -> None:
+    """Nothing that was said over the reply, and no echo, may have reached the service since."""
     [session] = server.sessions
-    await asyncio.sleep(1)
-    before = len(session.received)
-    room.say("stop please that is enough of it", dbfs=LOUD_DBFS)
-    await asyncio.sleep(3)
-    assert speaking(daemon), daemon.log()
-    assert not interrupted(daemon), daemon.log()
     received = np.frombuffer(bytes(session.received[before : len(session.received) // 2 * 2]), "<i2")
     assert len(received) > 24000, "the service's clock stands still"
     assert not received.any(), f"heard at {np.flatnonzero(received)[[0, -1]] / 24000} s of {len(received) / 24000}\n{daemon.log()}"

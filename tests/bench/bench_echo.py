@@ -192,7 +192,7 @@ def part_false(names: Sequence[str], scale: float, minutes: float = 30) -> Itera
 def part_heard(names: Sequence[str], scale: float) -> Iterable[str]:
     """Whether a person who talks over Pipit is heard, and how soon."""
     count = 24 if scale < 1 else 48
-    yield f"## A person talks over Pipit, {count} times: heard, and ms from the onset to silence (median / 90 %)"
+    yield f"## A person talks over Pipit, {count} times: heard, ms from the onset to silence (median / 90 %), what goes up of it"
     yield "| person, room | " + " | ".join(names) + " |"
     yield "|---|" + "---|" * len(names)
     rooms = (Scene("plain room"), Scene("100 ppm", drift_ppm=100), Scene("heavy distortion", drive=3))
@@ -201,20 +201,28 @@ def part_heard(names: Sequence[str], scale: float) -> Iterable[str]:
         made = _talked_over(scene, count, near_db)
         cells = []
         for name in names:
-            found = edges(run(ENGINES[name](), made).talking)
+            result = run(ENGINES[name](), made)
+            found = edges(result.talking)
             delays = []
             for start, stop in made.onsets:
                 inside = found[(found > start) & (found < stop + 0.3)]
                 if len(inside):
                     delays.append(1000 * (inside[0] - start + SILENT_AFTER_S))
             times = f"{np.median(delays):.0f} / {np.percentile(delays, 90):.0f}" if delays else "-"
-            cells.append(f"{100 * len(delays) / count:.0f} %, {times}")
+            cells.append(f"{100 * len(delays) / count:.0f} %, {times}, {100 * went_up(made, result.sent):.1f} %")
         yield f"| {near_db:+.0f} dB, {scene.name} | " + " | ".join(cells) + " |"
 
 
 def _talked_over(scene: Scene, count: int, near_db: float) -> Take:
     clips = [(12.0 + 4 * k, clip) for k, clip in enumerate(near_clips(count, scene.seed))]
     return take(scene, 14.0 + 4 * count, clips, near_db)
+
+
+def went_up(made: Take, sent: NDArray[np.int16]) -> float:
+    """Return the share of what the person said, in energy, that the service was not sent silence instead of."""
+    whole = len(sent) // FRAME * FRAME
+    energy = (made.near[:whole].reshape(-1, FRAME) ** 2).sum(1)
+    return float(energy[sent[:whole].reshape(-1, FRAME).any(1)].sum() / energy.sum())
 
 
 def part_kept(names: Sequence[str], scale: float) -> Iterable[str]:
