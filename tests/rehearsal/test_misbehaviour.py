@@ -275,7 +275,7 @@ async def test_who_takes_no_huge_message_closes_and_the_server_lives_on() -> Non
 def test_faults_are_named_on_the_command_line() -> None:
     parsed = Misbehaviour.parse(["stall-mid-reply", "refuse_upgrade=503", "connect-delay-s=1.5"])
     assert parsed == Misbehaviour(stall_mid_reply=True, refuse_upgrade=503, connect_delay_s=1.5)
-    assert str(parsed) == "refuse_upgrade=503, connect_delay_s=1.5, stall_mid_reply"
+    assert str(parsed) == "refuse-upgrade=503, connect-delay-s=1.5, stall-mid-reply"
     assert Misbehaviour.parse([]) == Misbehaviour()
     assert str(Misbehaviour()) == "none"
 
@@ -283,22 +283,22 @@ def test_faults_are_named_on_the_command_line() -> None:
 @pytest.mark.parametrize(
     ("word", "complaint"),
     [
-        ("explode", "misbehaviour 'explode' is unknown: choose from sessions, refuse_key"),
+        ("explode", "misbehaviour 'explode' is unknown: choose from sessions, refuse-key"),
         ("flood=yes", "misbehaviour flood: takes no value, not 'yes'"),
-        ("refuse-upgrade", "misbehaviour refuse_upgrade: needs a value"),
-        ("refuse-upgrade=often", "misbehaviour refuse_upgrade: 'often' is not a number"),
-        ("connect-delay-s=-1", "misbehaviour connect_delay_s: -1 is out of range"),
-        ("refuse-upgrade=7", "misbehaviour refuse_upgrade: 7 is no HTTP status"),
-        ("refuse-upgrade=101", "misbehaviour refuse_upgrade: 101 is no HTTP status"),
-        ("close-at-ready=1006", "misbehaviour close_at_ready: 1006 is no WebSocket close code"),
-        ("close-mid-reply=5000", "misbehaviour close_mid_reply: 5000 is no WebSocket close code"),
-        ("close-mid-turn=5000", "misbehaviour close_mid_turn: 5000 is no WebSocket close code"),
+        ("refuse-upgrade", "misbehaviour refuse-upgrade: needs a value"),
+        ("refuse-upgrade=often", "misbehaviour refuse-upgrade: 'often' is not a number"),
+        ("connect-delay-s=-1", "misbehaviour connect-delay-s: -1 is out of range"),
+        ("refuse-upgrade=7", "misbehaviour refuse-upgrade: 7 is no HTTP status"),
+        ("refuse-upgrade=101", "misbehaviour refuse-upgrade: 101 is no HTTP status"),
+        ("close-at-ready=1006", "misbehaviour close-at-ready: 1006 is no WebSocket close code"),
+        ("close-mid-reply=5000", "misbehaviour close-mid-reply: 5000 is no WebSocket close code"),
+        ("close-mid-turn=5000", "misbehaviour close-mid-turn: 5000 is no WebSocket close code"),
         ("omit", "misbehaviour omit: needs a value: NAME=WORD"),
         ("omit=Reply done", "misbehaviour omit: 'Reply done' is no name, such as session.updated"),
-        ("error-code=503", "misbehaviour error_code: '503' is no name, such as at_capacity"),
+        ("error-code=503", "misbehaviour error-code: '503' is no name, such as at_capacity"),
         ("stage=eat", "misbehaviour stage: 'eat' is none of hear, think, speak"),
         ("stage", "misbehaviour stage: None is none of hear, think, speak"),
-        ("connect-delay-s=inf", "misbehaviour connect_delay_s: inf is out of range"),
+        ("connect-delay-s=inf", "misbehaviour connect-delay-s: inf is out of range"),
     ],
 )
 def test_a_wrong_name_or_value_is_an_error(word: str, complaint: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from pipit.errors import ConfigError
 from pipit.rehearsal import Misbehaviour, Rehearsal, serve
+from pipit.rehearsal.server import PATHS
 from tests import speech
 from tests.rehearsal.client import Client, spoken
 
@@ -41,7 +42,9 @@ async def test_it_says_where_it_listens_and_what_happens() -> None:
     async with asyncio.timeout(20):
         running = asyncio.create_task(serve("127.0.0.1", 0, Misbehaviour(duplicate_events=True), say=lines))
         url = (await lines.until("openai: ")).removeprefix("openai: ")
-        await lines.until("misbehaviour: duplicate_events")
+        await lines.until("misbehaviour: duplicate-events")
+        listed = [line.partition(":")[0] for line in lines.all if ": ws://" in line]
+        assert sorted(listed) == sorted(set(PATHS.values()))
         assert any(line.startswith("assemblyai: ws://127.0.0.1:") and line.endswith("/v1/ws") for line in lines.all)
         async with Client(url, "openai") as client:
             await client.speak(spoken("what time is it"))
@@ -59,6 +62,20 @@ async def test_a_port_that_is_taken_is_told() -> None:
     async with asyncio.timeout(20), Rehearsal() as server:
         with pytest.raises(ConfigError, match=f"cannot listen at 127.0.0.1:{server.port}.*choose another"):
             await serve("127.0.0.1", server.port, None, say=lambda line: None)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "complaint"),
+    [
+        ("127.0.0.1", 99999, "--port 99999: there is no such port; choose one from 1 to 65535"),
+        ("127.0.0.1", -1, "--port -1: there is no such port"),
+        ("192.0.2.7", 0, "cannot listen at 192.0.2.7:0: .*choose another --host$"),  # a documentation address: RFC 5737
+    ],
+)
+async def test_where_it_cannot_listen_is_told_with_what_to_change(host: str, port: int, complaint: str) -> None:
+    async with asyncio.timeout(20):
+        with pytest.raises(ConfigError, match=complaint):
+            await serve(host, port, None, say=lambda line: None)
 
 
 async def test_without_pocketsphinx_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,15 +106,17 @@ class Misbehaviour:
         if self.refuse_upgrade is not None and self.refuse_upgrade not in set(http.HTTPStatus) - {
             http.HTTPStatus.SWITCHING_PROTOCOLS
         }:
-            problems.append(f"misbehaviour refuse_upgrade: {self.refuse_upgrade} is no HTTP status that refuses, such as 503")
+            problems.append(f"misbehaviour refuse-upgrade: {self.refuse_upgrade} is no HTTP status that refuses, such as 503")
         for name in ("close_at_ready", "close_mid_turn", "close_mid_reply"):
             code = getattr(self, name)
             if code is not None and not (code in _CLOSE_CODES or 3000 <= code <= 4999):
-                problems.append(f"misbehaviour {name}: {code} is no WebSocket close code, such as 1011 (RFC 6455, section 7.4)")
+                problems.append(
+                    f"misbehaviour {_written(name)}: {code} is no WebSocket close code, such as 1011 (RFC 6455, section 7.4)"
+                )
         for name, example in (("error_code", "at_capacity"), ("omit", "session.updated,transcript.agent")):
             given = getattr(self, name)
             if given is not None and not re.fullmatch(r"[a-z_.,]+", given):
-                problems.append(f"misbehaviour {name}: {given!r} is no name, such as {example}")
+                problems.append(f"misbehaviour {_written(name)}: {given!r} is no name, such as {example}")
         if problems:
             raise ConfigError(*problems)
 
@@ -146,12 +148,12 @@ class Misbehaviour:
             name, equals, text = word.partition("=")
             name = name.replace("-", "_")
             if name not in kinds:
-                problems.append(f"misbehaviour {name!r} is unknown: choose from {', '.join(kinds)}")
+                problems.append(f"misbehaviour {_written(name)!r} is unknown: choose from {', '.join(map(_written, kinds))}")
                 continue
             try:
                 values[name] = _value(kinds[name], text if equals else None)
             except ValueError as error:
-                problems.append(f"misbehaviour {name}: {error}")
+                problems.append(f"misbehaviour {_written(name)}: {error}")
         if problems:
             raise ConfigError(*problems)
         return cls(**values)
@@ -161,13 +163,18 @@ class Misbehaviour:
         """Yield each fault as it is written on the command line, and what happens then."""
         kinds = typing.get_type_hints(cls)
         for field in dataclasses.fields(cls):
-            name = field.name.replace("_", "-")
+            name = _written(field.name)
             yield name if kinds[field.name] is bool else f"{name}={_example(kinds[field.name])}", describe(field).doc
 
     def __str__(self) -> str:
-        changed = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        changed = {_written(field.name): getattr(self, field.name) for field in dataclasses.fields(self)}
         chosen = [(name, value) for name, value in changed.items() if value not in (None, False, 0)]
         return ", ".join(name if value is True else f"{name}={value}" for name, value in chosen) or "none"
+
+
+def _written(name: str) -> str:
+    """Return a fault's name as it is written on the command line."""
+    return name.replace("_", "-")
 
 
 def _example(kind: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import http
 import json
 import time
@@ -422,17 +423,20 @@ async def serve(host: str, port: int, misbehave: Misbehaviour | None, *, say: Sa
         say: takes the lines that a person reads.
 
     Raises:
-        ConfigError: something that it needs is missing, or the port is taken.
+        ConfigError: something that it needs is missing, or it cannot listen there.
     """
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"--port {port}: there is no such port; choose one from 1 to 65535, or 0 for any free one")
     try:
         async with Rehearsal(host, port, misbehave, say=say, record=False) as server:
-            for protocol in PATHS.values():
+            for protocol in dict.fromkeys(PATHS.values()):
                 say(f"{protocol}: {server.url(protocol)}")
             for path in REQUESTS:
                 say(f"{server.http}{path}")
             say(f"misbehaviour: {misbehave or 'none'}")
             await asyncio.Event().wait()
     except OSError as error:
+        other = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
         raise ConfigError(
-            f"the rehearsal server cannot listen at {host}:{port}: {error.strerror}; choose another --port"
+            f"the rehearsal server cannot listen at {host}:{port}: {error.strerror}; choose another {other}"
         ) from error
