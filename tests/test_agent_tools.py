@@ -159,7 +159,7 @@ def test_a_configuration_with_tools_and_several_services_can_be_checked(tmp_path
         "tools: {mcp: [{name: home, url: 'http://h/mcp', allow: [light]}]}\n"
     )
     with pytest.raises(ConfigError) as caught:
-        app.check(config.load(path))
+        app.check(config.peruse(path))
     gc.collect()
     (problem,) = caught.value.problems
-    assert problem == f"{path}:1: service.model: Yandex AI Studio needs one: gpt://FOLDER/speech-realtime-260528"
+    assert problem == f"{path}:1: service[1].model: Yandex AI Studio needs one: gpt://FOLDER/speech-realtime-260528"

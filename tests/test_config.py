@@ -827,7 +827,7 @@ def test_services_may_be_a_list(tmp_path: Path) -> None:
     assert loaded.service.settings.url == "ws://127.0.0.1:1/a"
     (second,) = loaded.service.alternatives
     assert (second.name, second.settings.voice) == ("realtime", "alloy")
-    assert second.locate("service.voice: no") == f"{path}:6: service.voice: no"
+    assert second.locate("service.voice: no") == f"{path}:6: service[1].voice: no"
     printed = nodes.compose(config.masked(loaded), "printed")
     assert [entry["url"] for entry in tree(printed)["service"]] == ["ws://127.0.0.1:1/a", "ws://127.0.0.1:1/b"]
 

@@ -41,7 +41,7 @@ def test_the_configurations_in_the_readme_are_right(example: str, tmp_path: Path
         (tmp_path / name).chmod(0o600)
     written = tmp_path / "pipit.yaml"
     written.write_text(example.replace("/etc/pipit/hub-token", str(tmp_path / "hub-token")))
-    app.check(config.load(written, [] if "service:" in example else ["service.url=ws://127.0.0.1:1/"]))
+    app.check(config.peruse(written, [] if "service:" in example else ["service.url=ws://127.0.0.1:1/"]))
 
 
 def test_the_commands_in_the_readme_are_there() -> None:

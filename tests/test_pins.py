@@ -47,7 +47,7 @@ def shared(tmp_path: Path, text: str) -> list[str]:
         f"service: {{provider: realtime, url: 'ws://127.0.0.1:1/'}}\naudio: {{backend: file}}\nwake: {{engine: off}}\n{text}"
     )
     try:
-        app.check(config.load(path))
+        app.check(config.peruse(path))
     except ConfigError as error:
         return [problem.removeprefix(f"{path}:") for problem in error.problems]
     return []

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pipit import pins, plugins, remote
 from pipit.audio.mixer import Mixer
 from pipit.clips import Clips
 from pipit.conductor import Conductor
-from pipit.config import Choice, Config, Conversation, Sounds, changes
+from pipit.config import Choice, Config, Conversation, Reading, Sounds, changes
 from pipit.core import events
 from pipit.core.gestures import Gestures
 from pipit.core.machine import ONE_QUESTION, TRANSITIONS, Limits, Machine, State
@@ -33,6 +34,7 @@ from pipit.system import state as kept
 from pipit.system.journal import Recorder, recorder
 from pipit.system.notify import Pulse, Vitals, keep_fed, notifier
 from pipit.tools import Controls
+from pipit.tools.settings import Settings as Tools
 from pipit.tools.toolbox import make
 from pipit.wake import Detector, Engine, Wake
 
@@ -53,6 +55,9 @@ _PATIENCE_S = 3.0
 
 _LIVE = ("audio.output.volume", "log.level", "sounds.")
 """What a new configuration changes at once; the rest waits for a restart."""
+
+_CHECKED = {"service": "services", "audio": "audio", "echo": "echo", "wake": "wake"}
+"""Sections whose part is made for a check, and the folders that it is in; lights and buttons claim pins as they are made."""
 
 _QUIETEST_DBFS, _LOUDEST_DBFS = -50.0, -10.0
 """Range of levels that the lights show."""
@@ -114,7 +119,7 @@ async def run(config: Config, reread: Callable[[], Config]) -> None:
     hearing = Hearing(device, ears, canceller, post, failed_elsewhere, clips)
     lamp = Lamp(board, lambda: _level(machine.state, hearing.level_dbfs, device.mixer.level_dbfs), clock, record)
     notify = notifier()
-    cues = _cues(device.mixer, config)
+    cues = _cues(device.mixer, config.sounds, config.locate)
 
     def ring(label: str) -> None:
         cues.play("timer")
@@ -125,7 +130,7 @@ async def run(config: Config, reread: Callable[[], Config]) -> None:
 
     mixer = device.mixer
     controls = Controls(lambda: mixer.volume, mixer.set_volume, ring, lambda: datetime.now().astimezone())
-    with _located(config):
+    with _located(config.locate):
         tools = make(config.tools, controls, complain)
     conductor = Conductor(
         machine,
@@ -199,13 +204,18 @@ async def run(config: Config, reread: Callable[[], Config]) -> None:
             clips.close()
 
 
-def check(config: Config) -> None:
+def check(reading: Reading) -> None:
     """Make every part that can be made without touching a device or the network, and let go of it again.
 
+    Args:
+        reading: a configuration; of sections that were read with problems no part is made.
+
     Raises:
-        ConfigError: with the problems of all parts.
+        ConfigError: with the problems of reading and of all parts, in the order of the file.
     """
-    problems: list[str] = []
+    sections = reading.sections
+    wired = [(name, sections[name].settings) for name in ("leds", "button") if name in sections]
+    problems = [reading.locate(problem) for problem in pins.conflicts(wired)]
 
     def attempt(make: Callable[[], Any]) -> None:
         try:
@@ -215,24 +225,25 @@ def check(config: Config) -> None:
         else:
             getattr(made, "close", lambda: None)()
 
-    problems += map(config.locate, pins.conflicts((("leds", config.leds.settings), ("button", config.button.settings))))
-    attempt(lambda: _openers(config))
-    attempt(lambda: _check_tools(config))
-    attempt(lambda: plugins.build("audio", config.audio))
-    attempt(lambda: plugins.build("echo", config.echo))
-    attempt(lambda: plugins.build("wake", config.wake))
-    attempt(lambda: _cues(Mixer(48000), config))
-    if problems:
-        raise ConfigError(*problems)
+    for choice in reading.choices:
+        folder = _CHECKED.get(choice.path.partition("[")[0])
+        if folder is not None:
+            attempt(partial(plugins.build, folder, choice))
+    if "tools" in sections:
+        attempt(lambda: _check_tools(sections["tools"], reading.locate))
+    if "sounds" in sections:
+        attempt(lambda: _cues(Mixer(48000), sections["sounds"], reading.locate))
+    if merged := reading.merged(problems):
+        raise ConfigError(*merged)
 
 
 @contextmanager
-def _located(config: Config) -> Iterator[None]:
+def _located(locate: Callable[[str], str]) -> Iterator[None]:
     """Say of problems where they stand in the file."""
     try:
         yield
     except ConfigError as error:
-        raise ConfigError(*map(config.locate, error.problems)) from error
+        raise ConfigError(*map(locate, error.problems)) from error
 
 
 def gated(engine: Engine, config: Config, missed: Callable[[Wake], None]) -> Detector:
@@ -255,9 +266,9 @@ def _unobserved(state: State, event: events.Event) -> None:
     """Do nothing with a change of state."""
 
 
-def _check_tools(config: Config) -> None:
-    with _located(config):
-        make(config.tools, Controls(lambda: 0.0, lambda _: None, lambda _: None, datetime.now), lambda _: None)
+def _check_tools(settings: Tools, locate: Callable[[str], str]) -> None:
+    with _located(locate):
+        make(settings, Controls(lambda: 0.0, lambda _: None, lambda _: None, datetime.now), lambda _: None)
 
 
 def _services(config: Config) -> tuple[Choice, ...]:
@@ -290,9 +301,9 @@ def _caps(talk: Conversation, complain: Callable[[str], None]) -> Caps:
     return Caps(talk.max_minutes * 60, allowance, lambda: date.today().isoformat(), spent)
 
 
-def _cues(mixer: Mixer, config: Config) -> Cues:
-    with _located(config):
-        return Cues(mixer, _chosen(config.sounds))
+def _cues(mixer: Mixer, sounds: Sounds, locate: Callable[[str], str]) -> Cues:
+    with _located(locate):
+        return Cues(mixer, _chosen(sounds))
 
 
 def _chosen(sounds: Sounds) -> Mapping[str, bool | str]:
@@ -305,7 +316,7 @@ def _apply(old: Config, new: Config, mixer: Mixer, cues: Cues, record: Recorder)
     later: list[str] = []
     for path in changes(old, new):
         (live if path.startswith(_LIVE) else later).append(path)
-    with _located(new):
+    with _located(new.locate):
         cues.choose(_chosen(new.sounds))
     record.keep(new.log.level)
     if "audio.output.volume" in live:  # else it stays as the person has set it by voice

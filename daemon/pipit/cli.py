@@ -164,7 +164,7 @@ def _reload(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from pipit import app, config
 
-    app.check(config.load(options.config, options.set))
+    app.check(config.peruse(options.config, options.set))
     print(f"{options.config}: no errors")
     return 0
 

@@ -34,13 +34,18 @@ class Choice:
     """Path of an option -> "FILE:LINE"; under "" what to put in front of a problem that begins with no such path."""
     alternatives: tuple[Choice, ...] = ()
     """What takes over where this one fails, in this order; only where the section may be a list."""
+    path: str = field(default="", compare=False, repr=False)
+    """The section, or which of its list: "service[1]"."""
 
     def locate(self, problem: str) -> str:
         """Put "FILE:LINE: " in front of "PATH: what is wrong": that of the nearest thing that stands in the file.
 
-        A problem that does not begin with a path gets that of the section, and its name.
+        A problem that does not begin with a path gets that of the section, and its name. A part does not know that it is one of a
+        list: its "service.url" becomes "service[1].url".
         """
-        return located(problem, self.where)
+        section = self.path.partition("[")[0]
+        inside = problem.removeprefix(section)
+        return located(self.path + inside if section and inside != problem and inside[:1] in (".", ":") else problem, self.where)
 
 
 def located(problem: str, where: Mapping[str, str]) -> str:

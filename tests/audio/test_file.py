@@ -185,7 +185,7 @@ def test_neither_file_is_needed() -> None:
     ("settings", "message"),
     [
         (Input("missing.wav"), r"missing\.wav: cannot be read"),
-        (Input("in.wav", channel=1), r"in\.wav: has 1 channels, so channel 1 is not there"),
+        (Input("in.wav", channel=1), r"^audio\.input\.channel: in\.wav has 1 channels, so 1 is not there"),
         (Input("slow.wav"), r"slow\.wav: a sample rate of 4000 Hz"),
     ],
     ids=["missing", "channel", "rate"],

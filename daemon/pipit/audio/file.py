@@ -75,12 +75,17 @@ def build(settings: Settings) -> FileDevice:
 def _read(settings: Input) -> tuple[NDArray[np.int16], int]:
     if settings.path is None:
         return np.empty(0, np.int16), HEARING_RATE_HZ
-    samples, rate_hz = read_wav(settings.path)
+    try:
+        samples, rate_hz = read_wav(settings.path)
+    except ConfigError as error:
+        raise ConfigError(*(f"audio.input.path: {problem}" for problem in error.problems)) from error
     channels = samples.shape[1]
     if settings.channel >= channels:
-        raise ConfigError(f"{settings.path}: has {channels} channels, so channel {settings.channel} is not there; count from 0")
+        raise ConfigError(
+            f"audio.input.channel: {settings.path} has {channels} channels, so {settings.channel} is not there; count from 0"
+        )
     if not 8000 <= rate_hz <= 96000:
-        raise ConfigError(f"{settings.path}: a sample rate of {rate_hz} Hz; convert it to 8000 to 96000 Hz")
+        raise ConfigError(f"audio.input.path: {settings.path}: a sample rate of {rate_hz} Hz; convert it to 8000 to 96000 Hz")
     return np.ascontiguousarray(samples[:, settings.channel]), rate_hz
 
 

@@ -12,10 +12,23 @@ hand what systemd would pass on, point CREDENTIALS_DIRECTORY at a folder that ho
 from __future__ import annotations
 
 from pipit.config.changes import changes
-from pipit.config.loading import load
+from pipit.config.loading import Reading, load, peruse
 from pipit.config.printing import masked, template
 from pipit.config.schema import schema
 from pipit.config.sections import Config, Conversation, Log, Sounds
 from pipit.plugins import Choice
 
-__all__ = ["Choice", "Config", "Conversation", "Log", "Sounds", "changes", "load", "masked", "schema", "template"]
+__all__ = [
+    "Choice",
+    "Config",
+    "Conversation",
+    "Log",
+    "Reading",
+    "Sounds",
+    "changes",
+    "load",
+    "masked",
+    "peruse",
+    "schema",
+    "template",
+]

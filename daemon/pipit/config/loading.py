@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from pipit.config.nodes import child, empty, is_null, override, read
 from pipit.config.reader import WRONG, Pairs, Reader, found, join, plain, unknown
 from pipit.config.sections import SECTIONS, Config, Selection
 from pipit.errors import ConfigError
-from pipit.plugins import Choice, Plugin
+from pipit.plugins import Choice, Plugin, located
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -29,15 +30,51 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: `problems` holds all of them, in the order of the file.
     """
+    reading = peruse(path, overrides)
+    if reading.problems:
+        raise ConfigError(*reading.problems)
+    return Config(**reading.sections, where=reading.where)
+
+
+def peruse(path: str | Path, overrides: Sequence[str] = ()) -> Reading:
+    """Read what can be read of a configuration that may be wrong; arguments as of `load`.
+
+    Raises:
+        ConfigError: the file cannot be read, or is not YAML.
+    """
     root = read(Path(path))
     written = _written(root)
     misfits = _graft(root, overrides)
     loading = _Loading(str(path), Path(path).parent, written)
-    values = loading.sections(root)
+    values = {name: value for name, value in loading.sections(root).items() if value is not WRONG}
     problems = (*loading.reader.problems(), *misfits)
-    if problems:
-        raise ConfigError(*problems)
-    return Config(**values, where=loading.reader.where)
+    return Reading(str(path), values, tuple(loading.choices), problems, loading.reader.where)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What could be read of a configuration, and what was wrong."""
+
+    file: str
+    sections: Mapping[str, Any]
+    """Those without problems; a secret that cannot be had leaves a stand-in."""
+    choices: tuple[Choice, ...]
+    """Those without problems, each of a list by itself."""
+    problems: tuple[str, ...]
+    where: Mapping[str, str]
+    """As in `Config`."""
+
+    def locate(self, problem: str) -> str:
+        """See `Config.locate`."""
+        return located(problem, self.where)
+
+    def merged(self, found: Sequence[str]) -> tuple[str, ...]:
+        """Return the problems of reading and what was found later, in the order of the file; what stands on no line comes last."""
+        return tuple(sorted(dict.fromkeys((*self.problems, *found)), key=self._line))
+
+    def _line(self, problem: str) -> float:
+        numbered = re.match(rf"{re.escape(self.file)}:(\d+): ", problem)
+        return int(numbered[1]) if numbered else math.inf
 
 
 def _written(root: Node) -> dict[str, str]:
@@ -72,6 +109,7 @@ class _Loading:
 
     def __init__(self, file: str, folder: Path, written: Mapping[str, str]) -> None:
         self.reader = Reader(file, folder)
+        self.choices: list[Choice] = []
         self._file = file
         self._written = written
 
@@ -88,6 +126,14 @@ class _Loading:
 
     def _section(self, name: str, at: Node, node: Node) -> Any:
         section = SECTIONS[name]
+        if isinstance(node, ScalarNode) and is_null(node) and node.value:  # an empty section is all defaults; this may mean: none
+            without = isinstance(section, Selection) and "off" in plugins.names(section.folder)
+            remedy = (
+                f'write "{name}: {{{section.key}: off}}" to go without, or ' if without and isinstance(section, Selection) else ""
+            )
+            return self.reader.report(
+                node, name, f"expected a section, found {node.value}; {remedy}remove the line for the defaults"
+            )
         if isinstance(section, Selection) and section.many and isinstance(node, SequenceNode):
             return self._choices(name, section, node)
         if isinstance(section, Selection):
@@ -100,7 +146,7 @@ class _Loading:
         if not node.value:
             return self.reader.report(node, name, "an empty list; name at least one")
         for index, item in enumerate(node.value):
-            self.reader.where[f"{name}[{index}]"] = self.reader.locate(item)
+            self.reader.note(f"{name}[{index}]", item)
         made = [self._choice(f"{name}[{index}]", section, item, item) for index, item in enumerate(node.value)]
         if WRONG in made:
             return WRONG
@@ -108,7 +154,8 @@ class _Loading:
 
     def _choice(self, name: str, section: Selection, at: Node, node: Node) -> Any:
         if isinstance(node, ScalarNode) and not is_null(node):
-            remedy = f'write "{name}: {{{section.key}: {node.value}}}"'
+            entry = f"{{{section.key}: {node.value}}}"
+            remedy = f'write "- {entry}"' if name.endswith("]") else f'write "{name}: {entry}"'
             return self.reader.report(node, name, f"expected a section, found {found(node)}; {remedy}")
         pairs = self.reader.pairs(node, name)
         plugin = None if pairs is None else self._plugin(name, section, pairs)
@@ -118,14 +165,16 @@ class _Loading:
             pairs = self._shared(section, plugin, self._written[name], pairs)
         pairs = self._without_strays(name, section, plugin, pairs)
         settings = self.reader.settings(plugin.settings, at, pairs, name, beside=(section.key,))
-        return WRONG if settings is WRONG else Choice(plugin.name, settings, self._places(name))
+        if settings is WRONG:
+            return WRONG
+        choice = Choice(plugin.name, settings, self._places(name), path=name)
+        self.choices.append(choice)
+        return choice
 
     def _places(self, section: str) -> dict[str, str]:
         """Return where the options of a section are; under "" what to put before a problem that names none of them."""
         inside = {path: where for path, where in self.reader.where.items() if re.match(rf"{re.escape(section)}(?![^.[])", path)}
         place = inside.setdefault(section, self._file)
-        plain = section.partition("[")[0]  # a part's problems do not know that it is one of a list
-        inside = {plain + path.removeprefix(section): where for path, where in inside.items()}
         return {**inside, "": f"{place}: {section}"}
 
     def _plugin(self, name: str, section: Selection, pairs: Pairs) -> Plugin | None:

@@ -13,7 +13,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from pipit.config.credentials import TAGS, fetch
 from pipit.config.kinds import Entry, Kind, entries
 from pipit.config.nodes import TAG, is_null
-from pipit.core.options import Option
+from pipit.core.options import Option, Secret
 from pipit.errors import ConfigError
 from pipit.plugins import did_you_mean
 
@@ -42,6 +42,12 @@ class Reader:
         self._problems: list[tuple[bool, int, str]] = []
         self.where: dict[str, str] = {}
         """Path of what was read -> "FILE:LINE", or which override it came from."""
+        self._nodes: dict[str, Node] = {}
+
+    def note(self, path: str, node: Node) -> None:
+        """Remember where something stands."""
+        self.where[path] = self.locate(node)
+        self._nodes[path] = node
 
     def problems(self) -> tuple[str, ...]:
         """Return what was found, in the order of the file; what overrides are to blame for comes last."""
@@ -76,7 +82,7 @@ class Reader:
                 self.report(key, join(path, name), f"written twice, first on line {first}; keep one of them")
             else:
                 result[name] = (key, value)
-                self.where[join(path, name)] = self.locate(key)
+                self.note(join(path, name), key)
         return result
 
     def settings(self, cls: type[Any], at: Node, pairs: Pairs, path: str, *, beside: Sequence[str] = ()) -> Any:
@@ -100,14 +106,14 @@ class Reader:
         try:
             return cls(**values)
         except ConfigError as error:
-            return self._refused(error, at, pairs, path)
+            return self._refused(error, at, path)
 
-    def _refused(self, error: ConfigError, at: Node, pairs: Pairs, path: str) -> _Wrong:
+    def _refused(self, error: ConfigError, at: Node, path: str) -> _Wrong:
         """Report what `__post_init__` of a settings class refused; "url: ..." is about its option `url`."""
         for problem in error.problems:
             name, colon, rest = problem.partition(": ")
-            if colon and name in pairs:
-                self.report(pairs[name][0], join(path, name), rest)
+            if colon and join(path, name) in self._nodes:
+                self.report(self._nodes[join(path, name)], join(path, name), rest)
             else:
                 self.report(at, path, problem)
         return WRONG
@@ -141,7 +147,8 @@ class Reader:
         return self.report(node, path, f"expected {expected(kind, option)}, found {found(node)}")
 
     def _items(self, node: SequenceNode, kind: Kind, option: Option, path: str) -> Any:
-        self.where |= {f"{path}[{index}]": self.locate(child) for index, child in enumerate(node.value)}
+        for index, child in enumerate(node.value):
+            self.note(f"{path}[{index}]", child)
         values = [self.value(child, kind, option, f"{path}[{index}]") for index, child in enumerate(node.value)]
         return WRONG if WRONG in values else tuple(values)
 
@@ -149,7 +156,8 @@ class Reader:
         try:
             return fetch(node.tag, node.value, self._folder)
         except ConfigError as error:
-            return self.report(node, path, str(error))
+            self.report(node, path, str(error))
+            return Secret("stand-in")  # so that what else is wrong with its section is found, too
 
     def _scalar(self, node: ScalarNode, kind: Kind, option: Option, path: str) -> Any:
         value = plain(node)
