@@ -106,7 +106,7 @@ async def half_duplex(room: Room, folder: Path) -> None:
         said = await daemon.until("echo", verdict="fails", timeout_s=12)
         assert said["full_duplex"] is False
         assert said["level"] == "warning"
-        assert "and 20 are needed (echo.floor_db)" in said["message"]
+        assert "where 20 dB are needed (echo.floor_db)" in said["message"]
         before = len(server.sessions[0].received)
         room.say("stop please that is enough of it", dbfs=LOUD_DBFS)
         await asyncio.sleep(3)

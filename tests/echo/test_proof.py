@@ -161,3 +161,13 @@ def test_power_is_never_zero() -> None:
     assert power(np.zeros(FRAME, np.int16)) > 0
     assert power(np.zeros(0, np.int16)) > 0
     assert power(np.full(FRAME, 16384, np.int16)) == pytest.approx(0.25)
+
+
+def test_what_nobody_hears_is_not_held_against_it_where_a_microphone_mutes_itself() -> None:
+    proof = Proof(20)
+    silence = np.zeros(FRAME, np.int16)
+    for _ in range(500):
+        hear(proof, silence, silence, None)
+    for frame in range(400):
+        hear(proof, silence, noise(-86, frame), PLAYED)
+    assert proof.verdict is Verdict.WORKS

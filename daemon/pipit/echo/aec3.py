@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipit.core.pcm import HEARING_RATE_HZ
+from pipit.echo.louder import Louder
+from pipit.echo.proof import power
 from pipit.errors import ConfigError
 
 
@@ -28,8 +30,14 @@ class Aec3:
                 f"echo.engine: this engine needs the package pywebrtc-audio ({error}): install it as Pipit is installed "
                 "(pip install pywebrtc-audio), or set echo.engine to kalman or off"
             ) from error
+        self._louder = Louder()
         self._canceller = pywebrtc_audio.EchoCanceller(sample_rate=HEARING_RATE_HZ, num_channels=1)
 
+    def quiet(self) -> None:
+        """Begin anew after a time without sound."""
+        self._louder.rest()
+
     def step(self, microphone: NDArray[np.int16], reference: NDArray[np.int16]) -> NDArray[np.int16]:
-        """Take the next frame of both; return the microphone's without the echo."""
-        return np.asarray(self._canceller.process(microphone, reference), np.int16)
+        """Take the next frame of both; return the microphone's without the echo, or as it was where that were louder."""
+        left = np.asarray(self._canceller.process(microphone, reference), np.int16)
+        return microphone if self._louder.feed(power(left), power(microphone)) else left

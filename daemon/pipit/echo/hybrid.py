@@ -86,6 +86,7 @@ class Hybrid(Cancelling):
     def begin(self) -> None:
         """See `Cancelling`."""
         self._linear.quiet()
+        self._aec3.quiet()
         self._gate.rest()
         self._surely.rest()
         self._quickly.rest()

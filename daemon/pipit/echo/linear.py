@@ -16,6 +16,7 @@ from pipit.core.kalman import MOVING, STILL, KalmanFilter, moved
 from pipit.core.likeness import likeness
 from pipit.core.pcm import HEARING_RATE_HZ
 from pipit.core.residual import ResidualSuppressor
+from pipit.echo.louder import Louder
 from pipit.echo.memory import Memory
 
 FRAME = HEARING_RATE_HZ // 50
@@ -51,6 +52,7 @@ class Linear:
         self._echoes: deque[NDArray[np.float32]] = deque(maxlen=_SEARCH_FRAMES)
         self._microphones: deque[NDArray[np.float32]] = deque(maxlen=_DELAY_FRAMES)
         self._references: deque[NDArray[np.float32]] = deque(maxlen=_DELAY_FRAMES + _DELAY_REACH // FRAME)
+        self._louder = Louder()
         self._since_search = 0
         self._known = False  # the filter has been seen to work
         self._best: NDArray[np.float32] | None = None  # the filter when it worked well
@@ -87,6 +89,7 @@ class Linear:
         """Begin anew after a time without sound."""
         self._filter.quiet()
         self._suppressor.quiet()
+        self._louder.rest()
         self._loop.interrupt()
         self._echoes.clear()
         self._microphones.clear()
@@ -102,12 +105,14 @@ class Linear:
             talking: whether a person was talking lately: nothing is concluded about alignment and clocks meanwhile.
         """
         heard, played = _float(microphone), _float(reference)
-        left = self._filter.step(played, heard)
-        self._echoes.append(self._filter.echo)
+        left, echo = self._filter.step(played, heard), self._filter.echo
+        self._echoes.append(echo)
+        if self._louder.feed(float(np.dot(left, left)) / FRAME, float(np.dot(heard, heard)) / FRAME):
+            left, echo = heard, np.zeros(FRAME, np.float32)  # the filter unlearns it by itself
         self._microphones.append(heard)
         self._references.append(played)
         self._watch(float(np.dot(played, played)) / FRAME > _LOUD, talking)
-        return _int16(self._suppressor.step(left, self._filter.echo))
+        return _int16(self._suppressor.step(left, echo))
 
     def rest(self) -> NDArray[np.int16]:
         """Return the last frame, which `step` still holds back."""

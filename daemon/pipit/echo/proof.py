@@ -36,6 +36,7 @@ canceller removes nothing (5 dB at most) where it does not work, and 6 to 11 dB 
 _DOUBTED_FRAMES = 40  # frames shortly before a person was noticed are not the echo's alone
 _QUIETEST_DBFS = -70.0  # of the reference: what is quieter leaves nothing to be measured
 _AUDIBLE_DB = 10.0  # an echo this far above the noise can be measured
+_SILENT_DBFS = -80.0  # nobody hears what is quieter, even where a microphone mutes itself
 _INAUDIBLE_DB = 6.0  # an echo that is left no further above the noise than this is as good as gone
 
 
@@ -131,10 +132,11 @@ class Proof:
     def _measure(self) -> None:
         heard_db, left_db, ears_db = (10 * math.log10(sum(column) / _SPAN_FRAMES) for column in zip(*self._span, strict=True))
         self._span.clear()
-        audible = heard_db > self._noise.dbfs + _AUDIBLE_DB
+        noise_db = max(self._noise.dbfs, _SILENT_DBFS)
+        audible = heard_db > noise_db + _AUDIBLE_DB
         if audible and heard_db - ears_db < _ALIGNED_DB:
             left_db = ears_db
-        measurement = Measurement(heard_db - left_db if audible else None, left_db - self._noise.dbfs)
+        measurement = Measurement(heard_db - left_db if audible else None, left_db - noise_db)
         self._measured.append(measurement)
         self._recent.append(measurement)
         self.count += 1

@@ -47,7 +47,7 @@ class Duplex:
                 return f"full duplex: echo cancelling works{of_it}; you may talk over Pipit"
             case Verdict.FAILS:
                 return (
-                    f"half duplex, because echo cancelling does not work{of_it}, and {proof.floor_db:.0f} are needed "
+                    f"half duplex, because echo cancelling does not work{of_it}, where {proof.floor_db:.0f} dB are needed "
                     "(echo.floor_db): interrupt with the button or the wake word; `pipit doctor echo` looks for the reason"
                 )
             case Verdict.UNPROVEN:

@@ -33,6 +33,7 @@ class WebRtc(Cancelling):
 
     def begin(self) -> None:
         """See `Cancelling`."""
+        self._aec3.quiet()
         self._talking.rest()
 
     def work(self, microphone: NDArray[np.int16], reference: NDArray[np.int16]) -> Cleaned:
