@@ -1,14 +1,16 @@
 """The commands; the only place that prints.
 
-Exit status: 0 done, 1 something failed (said on standard error), 2 the configuration or the command line is wrong.
+Exit status: 0 done, 1 something failed (said on standard error), 2 the configuration or the command line is wrong, 128 and a
+signal's number: Ctrl-C (130), or nobody reads what is printed (141).
+
+What takes long to import is imported by the command that needs it, where Ctrl-C is dealt with.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         status: int = options.command(options)
+        sys.stdout.flush()
     except ConfigError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
@@ -36,7 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"pipit: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 130
+        return 128 + signal.SIGINT
+    except BrokenPipeError:  # whoever read what is printed, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still writes at its end
+        return 128 + signal.SIGPIPE
     return status
 
 
@@ -101,6 +107,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
+    import asyncio
+
     from pipit import app, config
 
     def load() -> config.Config:
@@ -111,6 +119,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
+    import json
+
     from pipit.system import control
 
     answer = control.ask("status")
@@ -170,6 +180,8 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _config(options: argparse.Namespace) -> int:
+    import json
+
     from pipit import config
 
     if options.what == "template":
@@ -263,6 +275,8 @@ def _ears(options: argparse.Namespace) -> Config:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    import asyncio
+
     from pipit import demo
 
     config = options.config or Path("config/demo-live.yaml" if options.live else "config/demo.yaml")
@@ -272,6 +286,8 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _rehearse(options: argparse.Namespace) -> int:
+    import asyncio
+
     from pipit import rehearsal
 
     if options.faults:

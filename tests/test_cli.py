@@ -1,0 +1,33 @@
+"""The command line as a process: what a shell sees of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+CTRL_C_AT_A_SLOW_IMPORT = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "asyncio":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from pipit import cli
+sys.exit(cli.main(["run"]))
+"""
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = (sys.executable, "-m", "pipit.cli", "config", "schema")
+    ran = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(writing)
+    assert (ran.returncode, ran.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+def test_ctrl_c_while_a_command_is_being_imported_ends_it_without_a_traceback() -> None:
+    ran = subprocess.run((sys.executable, "-c", CTRL_C_AT_A_SLOW_IMPORT), capture_output=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr) == (128 + signal.SIGINT, b"")
