@@ -51,7 +51,7 @@ def test_a_section_that_cannot_be_read_hides_no_part_that_cannot_be_made(check: 
         '2: service.provider: "opnai" is not one of',
         '3: wake.words[0].model: no model "hey_jarvs"',
         "7: audio.input.path: nope.wav: cannot be read",
-        "8: tools",
+        '8: tools.command[0].name: "get_time" is the name of the built-in tool',
     )
 
 
@@ -84,3 +84,16 @@ def test_null_for_a_section_is_not_taken_for_its_defaults(check: Check) -> None:
         "4: log: expected a section, found ~; remove the line for the defaults",
     )
     assert check(FITS + "log:\n  # level: debug\n") == []
+
+
+def test_the_program_of_a_tool_that_is_on_must_be_there_and_may_be_run(check: Check, tmp_path: Path) -> None:
+    (tmp_path / "script").write_text("#!/bin/sh\n")
+    tool = "  - {{name: {}, description: d, argv: [{}, x], enabled: {}}}\n"
+    text = (
+        FITS + "tools:\n  command:\n" + tool.format("a", tmp_path / "script", "true") + tool.format("b", "/usr/bin/no-such", "true")
+    )
+    begin(
+        check(text + tool.format("c", "/usr/bin/no-such", "false") + tool.format("d", "/bin/date", "true")),
+        f"6: tools.command[0].argv: {tmp_path}/script may not be run; chmod +x",
+        "7: tools.command[1].argv: there is no program /usr/bin/no-such; `command -v NAME` prints",
+    )

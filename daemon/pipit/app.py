@@ -34,6 +34,7 @@ from pipit.system import state as kept
 from pipit.system.journal import Recorder, recorder
 from pipit.system.notify import Pulse, Vitals, keep_fed, notifier
 from pipit.tools import Controls
+from pipit.tools.command import unusable
 from pipit.tools.settings import Settings as Tools
 from pipit.tools.toolbox import make
 from pipit.wake import Detector, Engine, Wake
@@ -268,6 +269,8 @@ def _unobserved(state: State, event: events.Event) -> None:
 
 def _check_tools(settings: Tools, locate: Callable[[str], str]) -> None:
     with _located(locate):
+        if problems := unusable(settings.command):
+            raise ConfigError(*problems)
         make(settings, Controls(lambda: 0.0, lambda _: None, lambda _: None, datetime.now), lambda _: None)
 
 

@@ -36,14 +36,33 @@ def load(tmp_path: Path, tools: str) -> config.Config:
         ("http: [{name: a, description: d, url: 'http://[h/'}]", "url: this is no address"),
         ("http: [{name: a, description: d, url: 'http://h:99999/'}]", "url: this is no address"),
         ("mcp: [{name: a, url: 'http://h:x/'}]", "url: this is no address"),
-        ("mcp: [{name: a, url: 'http://h/'}, {name: a, url: 'http://i/'}]", 'mcp: the name "a" is used 2 times'),
+        (
+            "mcp: [{name: a, url: 'http://h/'}, {name: a, url: 'http://i/'}]",
+            'tools.mcp[1].name: "a" is the name of tools.mcp[0]; give each server its own',
+        ),
         ("command: [{name: a, description: d, argv: [ls]}]", "argv: the first is the program with its full path"),
         ("command: [{name: a, description: d, argv: []}]", "argv: the first is the program with its full path"),
         ("command: [{name: a, description: d, argv: ['/bin/{x}']}]", "argv: the program cannot be an argument"),
         ("command: [{name: a, description: d, argv: [/bin/ls, '{x}']}]", "argv: {x} is neither"),
         ("mcp: [{name: a, url: h}]", "url: this is no address"),
         ("mcp: [{name: a, url: 'http://h/', headers: {X: '{key}'}}]", "headers: {key} is neither"),
-        ("command: [{name: get_time, description: d, argv: [/bin/date]}]", 'the name "get_time" is used 2 times'),
+        (
+            "command:\n  - {name: a, description: d, argv: [/bin/date]}\n  - {name: get_time, description: d, argv: [/bin/date]}",
+            'p.yaml:5: tools.command[1].name: "get_time" is the name of the built-in tool that tools.clock turns on',
+        ),
+        (
+            "http: [{name: a, description: d, url: 'http://h/'}]\n  command: [{name: a, description: d, argv: [/bin/date]}]",
+            'p.yaml:4: tools.command[0].name: "a" is the name of tools.http[0]; give each tool its own',
+        ),
+        (
+            "http: [{name: a, description: d, url: 'http://h/', parameters: {type: object, properties: {}, required: [room]}}]",
+            "parameters: required: 'room' is not in properties; describe it there, or leave it out",
+        ),
+        (
+            "http: [{name: a, description: d, url: 'http://h/', "
+            "parameters: {type: object, properties: {x: {type: string, enum: [true, on]}}}}]",
+            'parameters: properties.x.enum: true can never be given, for it must be string; write "true" with quotes',
+        ),
         ("http: [{description: d, url: 'http://h/'}]", "name: missing"),
         ("http: [{name: a, description: d, url: 'http://h/', secret: plain}]", "secret: a secret does not belong into this file"),
     ],

@@ -129,6 +129,27 @@ def _flaws(schema: Mapping[str, Any], path: str) -> Iterator[str]:
         yield from _flaws(items, f"{where}items")
 
 
+def contradictions(schema: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Yield what JSON Schema allows and no owner can mean, in a schema without flaws: values that no call can have."""
+    where = f"{path}." if path else ""
+    properties = schema.get("properties", {})
+    for name in [name for name in schema.get("required", ()) if name not in properties]:
+        yield f"{where}required: {name!r} is not in {where}properties; describe it there, or leave it out"
+    for value in schema.get("enum", ()):
+        if wrong := next(problems({"type": schema.get("type", list(_TYPES))}, value, "it"), None):
+            yield f"{where}enum: {json.dumps(value)} can never be given, for {wrong}{_quoted(schema, value)}"
+    for key, inner in properties.items():
+        if isinstance(inner, Mapping):
+            yield from contradictions(inner, f"{where}properties.{key}")
+    if isinstance(items := schema.get("items"), Mapping):
+        yield from contradictions(items, f"{where}items")
+
+
+def _quoted(schema: Mapping[str, Any], value: Any) -> str:
+    scalar = value is None or isinstance(value, (bool, int, float))
+    return f'; write "{json.dumps(value)}" with quotes' if scalar and "string" in schema["type"] else ""
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 

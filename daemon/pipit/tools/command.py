@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipit.core.tool import Declaration
@@ -26,6 +26,17 @@ def command_tool(settings: Command) -> Tool:
 
     parameters = settings.parameters or {"type": "object", "properties": {}}
     return Tool(Declaration(settings.name, settings.description, parameters), run)
+
+
+def unusable(commands: Sequence[Command]) -> list[str]:
+    """Say of which tools that are on the program cannot be run by whoever asks."""
+    problems = []
+    for index, program in [(index, tool.argv[0]) for index, tool in enumerate(commands) if tool.enabled]:
+        if not os.path.isfile(program):
+            problems.append(f"tools.command[{index}].argv: there is no program {program}; `command -v NAME` prints where one is")
+        elif not os.access(program, os.X_OK):
+            problems.append(f"tools.command[{index}].argv: {program} may not be run; chmod +x {program}")
+    return problems
 
 
 def _argv(settings: Command, arguments: Mapping[str, Any]) -> list[str]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from pipit.core.options import Secret, option
 from pipit.errors import ConfigError
-from pipit.tools.arguments import flaws, plain
+from pipit.tools.arguments import contradictions, flaws, plain
 
 SECRET = "secret"
 """The placeholder `{secret}`."""
@@ -126,28 +125,36 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        counted = Counter([*builtin_names(self), *(tool.name for tool in self.http), *(tool.name for tool in self.command)])
-        problems = [
-            f'the name "{name}" is used {times} times; give each tool its own' for name, times in counted.items() if times > 1
-        ]
-        servers = Counter(server.name for server in self.mcp)
-        problems += [
-            f'mcp: the name "{name}" is used {times} times; give each server its own'
-            for name, times in servers.items()
-            if times > 1
-        ]
-        _raise(problems)
+        builtin = {name: f"the built-in tool that tools.{group} turns on" for name, group in builtin_names(self).items()}
+        tools = [*_places("http", self.http), *_places("command", self.command)]
+        _raise([*_taken(tools, builtin, "tool"), *_taken(_places("mcp", self.mcp), {}, "server")])
 
 
-def builtin_names(settings: Settings) -> Iterable[str]:
-    """Return the names of the built-in tools that are on."""
+def _places(group: str, entries: Sequence[Http | Command | McpServer]) -> list[tuple[str, str]]:
+    """Return where each of a list is, and its name."""
+    return [(f"{group}[{index}]", entry.name) for index, entry in enumerate(entries)]
+
+
+def _taken(places: Sequence[tuple[str, str]], owners: Mapping[str, str], what: str) -> list[str]:
+    """Say which names belong to somebody already."""
+    owned = dict(owners)
+    problems = []
+    for place, name in places:
+        if name in owned:
+            problems.append(f'{place}.name: "{name}" is the name of {owned[name]}; give each {what} its own')
+        owned.setdefault(name, f"tools.{place}")
+    return problems
+
+
+def builtin_names(settings: Settings) -> dict[str, str]:
+    """Return the names of the built-in tools that are on, each with the option that turned it on."""
     groups = {
         "volume": ("get_volume", "set_volume"),
         "timers": ("set_timer", "list_timers", "cancel_timer"),
         "clock": ("get_time",),
         "stop": ("end_conversation",),
     }
-    return [name for group, names in groups.items() if getattr(settings, group) for name in names]
+    return {name: group for group, names in groups.items() if getattr(settings, group) for name in names}
 
 
 def _naming(name: str) -> list[str]:
@@ -156,7 +163,9 @@ def _naming(name: str) -> list[str]:
 
 
 def _schema(parameters: Mapping[str, Any]) -> list[str]:
-    return [f"parameters: {flaw}" for flaw in flaws(parameters)] if parameters else []
+    if not parameters:
+        return []
+    return [f"parameters: {flaw}" for flaw in list(flaws(parameters)) or contradictions(parameters)]
 
 
 def _address(url: str) -> list[str]:
