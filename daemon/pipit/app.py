@@ -175,8 +175,7 @@ async def run(config: Config, reread: Callable[[], Config]) -> None:
 
     loop.add_signal_handler(signal.SIGHUP, lambda: conductor.spawn(reload_on_signal()))
     asked = remote.commands(conductor, device, hearing, lambda: str(duplex), reload)
-    place = control.folder()
-    server = None if place is None else await control.serve(place, asked, record)
+    server = await control.serve(control.folder(), asked, record)
 
     button.start(conductor.post_edge)
     hearing.start()

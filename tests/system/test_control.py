@@ -110,3 +110,15 @@ def test_a_users_daemon_has_its_socket_in_the_users_folder(monkeypatch: pytest.M
     assert control.folder() == Path("/run/user/1000/pipit")
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     assert control.folder() is None
+
+
+async def test_that_there_is_no_place_for_a_socket_is_told_to_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RUNTIME_DIRECTORY")
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    records = Records()
+    assert await control.serve(control.folder(), {}, records) is None
+    [said] = records.of("control")
+    assert said.level == "warning"
+    assert "XDG_RUNTIME_DIR is not set" in said.message
+    with pytest.raises(PipitError, match=r"not running: .*/none/control \(.*XDG_RUNTIME_DIR is not set"):
+        control.ask("status")

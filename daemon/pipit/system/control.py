@@ -25,6 +25,9 @@ Command = Callable[[Any], Awaitable[Mapping[str, Any]]]
 SERVICE_FOLDER = Path("/run/pipit")
 """What RuntimeDirectory= in the unit makes."""
 
+_NO_PLACE = "XDG_RUNTIME_DIR is not set; log in, or set it to a folder of yours such as /run/user/1000"
+"""Said of a user's own daemon: the unit of the service sets RUNTIME_DIRECTORY."""
+
 _PATIENCE_S = 5.0
 """How long a client may take to send its line, and the daemon to answer; reloading waits for a disk at the most."""
 
@@ -37,12 +40,20 @@ def folder() -> Path | None:
     return Path(users) / "pipit" if users else None
 
 
-async def serve(folder: Path, commands: Mapping[str, Command], record: Record) -> asyncio.Server | None:
+async def serve(folder: Path | None, commands: Mapping[str, Command], record: Record) -> asyncio.Server | None:
     """Listen in this folder, which is made if it is missing.
+
+    Args:
+        folder: see `folder`; None: there is none, which is recorded.
+        commands: by name.
+        record: the journal.
 
     Returns:
         The server; None where a socket cannot be made, which is recorded: the speaker works without.
     """
+    if folder is None:
+        record("control", f"there is no place for the control socket: {_NO_PLACE}; `pipit status` will not work", level="warning")
+        return None
     path = folder / "control"
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -109,7 +120,8 @@ def ask(command: str, value: Any = None) -> Mapping[str, Any]:
     paths = [place / "control" for place in (SERVICE_FOLDER, own) if place is not None]
     path = next((path for path in paths if path.exists()), None)
     if path is None:
-        raise PipitError(f"Pipit is not running: there is no {' nor '.join(map(str, dict.fromkeys(paths)))}")
+        hint = "" if own is not None else f" (one that you started yourself is not found: {_NO_PLACE})"
+        raise PipitError(f"Pipit is not running: there is no {' nor '.join(map(str, dict.fromkeys(paths)))}{hint}")
     try:
         answer = _exchange(path, {"command": command, "value": value})
     except PermissionError:
