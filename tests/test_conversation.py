@@ -176,6 +176,8 @@ async def test_sigterm_ends_within_two_seconds_in_any_state_with_a_goodbye(tmp_p
         if moment in ("listening", "speaking"):
             await until(lambda: server.sessions[0].closed is not None)
             assert server.sessions[0].closed[0] in (1000, 1001)
+    if moment == "speaking":
+        assert [turn["interrupted"] for turn in daemon.of("turn")] == [True]
 
 
 async def until(condition: Any) -> None:

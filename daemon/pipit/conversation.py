@@ -83,6 +83,7 @@ class Turn:
     audible: float | None = None
     finished: float | None = None
     interrupted: bool = False
+    """The reply was not heard to its end."""
     heard_ms: int = 0
     """How much of the reply left the loudspeaker."""
     gaps: int = 0
@@ -251,9 +252,11 @@ class Conversation:
         self._over = True
         self._mixer.unduck()
         self._look_away()
-        for reply in self._live():
+        live = self._live()
+        cut = any(map(self._unheard, live))
+        for reply in live:
             self._silence(reply)
-        self._finish_turn(interrupted=False)
+        self._finish_turn(interrupted=cut)
         for task in self._tasks:
             task.cancel()
         await self._session.close()
@@ -534,6 +537,10 @@ class Conversation:
             return 0
         played = min(self._device.heard(self._clock()), reply.end) - reply.begin
         return max(0, min(played * 1000 // self._mixer.rate_hz, reply.received * 1000 // self._session.output_rate_hz))
+
+    def _unheard(self, reply: _Reply) -> bool:
+        """Whether something of a reply is still to be heard; one that was heard to its end is live until that is noticed."""
+        return not reply.done or reply.queued > 0 or self._device.heard(self._clock()) < reply.end
 
     def _silence(self, reply: _Reply) -> int:
         """Stop a reply at once; return how many ms of it were heard. Whatever else arrives of it is dropped."""
