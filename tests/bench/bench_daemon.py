@@ -85,9 +85,7 @@ async def wake_to_listening(folder: Path) -> None:
 async def reply_and_button(folder: Path) -> None:
     """Over the virtual sound card: the first sound received to the first that can be heard, and the button to silence."""
     first, silent = [], []
-    story = np.concatenate(
-        [speech.say(t, voice="en-gb", speed=150, rate_hz=RATE_HZ) for t in ("hey jarvis", "tell me a long story")]
-    )
+    story = speech.say("tell me a long story", voice="en-gb", speed=150, rate_hz=RATE_HZ)
     with Room(folder / "room") as room:
         room.record()
         async with Rehearsal() as server:
@@ -97,6 +95,8 @@ async def reply_and_button(folder: Path) -> None:
                 await daemon.until("ready")
                 for number in range(1, ROUNDS + 1):
                     before = len(daemon.records)
+                    daemon.press()
+                    await daemon.until("state", after=before, state="listening")
                     playing = room.play(story, RATE_HZ)
                     await daemon.until("state", after=before, state="speaking")
                     await asyncio.sleep(1.5)
