@@ -23,8 +23,8 @@ NEEDED: dict[str, dict[str, str]] = {
     "yandex": {"model": "gpt://folder/speech-realtime-260528"},
     "localai": {"model": "pipeline"},
     "speaches": {"model": "qwen"},
-    "realtime": {"url": "ws://127.0.0.1:8765/v1/realtime"},
-    "realtime-beta": {"url": "ws://127.0.0.1:8765/v1/realtime"},
+    "realtime": {"url": "ws://127.0.0.1:8137/v1/realtime"},
+    "realtime-beta": {"url": "ws://127.0.0.1:8137/v1/realtime"},
 }
 """What the owner has to add to a key."""
 
@@ -93,7 +93,7 @@ def test_every_preset_becomes_ready_once(name: str) -> None:
         ),
         ("localai", "ws://127.0.0.1:8080/v1/realtime?model=pipeline", "Authorization", f"Bearer {KEY}"),
         ("speaches", "ws://127.0.0.1:8000/v1/realtime?model=qwen", "Authorization", f"Bearer {KEY}"),
-        ("realtime", "ws://127.0.0.1:8765/v1/realtime", "Authorization", f"Bearer {KEY}"),
+        ("realtime", "ws://127.0.0.1:8137/v1/realtime", "Authorization", f"Bearer {KEY}"),
     ],
 )
 def test_request(name: str, url: str, header: str, value: str) -> None:
@@ -121,7 +121,7 @@ def test_a_token_in_place_of_a_key_is_sent_as_bearer(name: str, token: str) -> N
         ("azure", {"url": "wss://h/x"}, "service.model: Azure OpenAI needs one: the name of your deployment"),
         ("yandex", {}, "service.model: Yandex AI Studio needs one: gpt://FOLDER/speech-realtime-260528"),
         ("localai", {}, "service.model: LocalAI needs one"),
-        ("realtime", {}, "service.url: the server has no address of its own; write it, like ws://127.0.0.1:8765"),
+        ("realtime", {}, "service.url: the server has no address of its own; write it, like ws://127.0.0.1:8137"),
     ],
 )
 def test_what_the_owner_has_to_say(name: str, options: dict[str, str], problem: str) -> None:
