@@ -16,6 +16,7 @@ from pipit.errors import ConfigError
 from pipit.fetch import Ahead, FetchError, stream, trusted
 from pipit.services.cascade import Agent, Call, Item, StageError, Text, Think
 from pipit.services.cascade.chat import Answer, body
+from pipit.services.cascade.over_http import OverHttp
 from pipit.services.cascade.refusals import key_problems, problems, refusal
 from pipit.services.cascade.settings import Settings, ThinkSettings
 
@@ -46,7 +47,7 @@ def build(settings: Settings) -> Think:
     return ChatThink(think, settings.instructions, settings.connect_s, settings.read_s)
 
 
-class ChatThink:
+class ChatThink(OverHttp):
     """See `Think`.
 
     Args:
@@ -72,17 +73,6 @@ class ChatThink:
         self._ahead = Ahead(self._url, tls)
         self._ids = itertools.count(1)
         self._host = urlsplit(self._url).hostname or ""
-
-    async def open(self) -> None:
-        """See `Stage.open`."""
-        try:
-            await self._ahead.open(self._connect_s)
-        except FetchError as error:
-            raise StageError("retryable", str(error)) from error
-
-    async def release(self) -> None:
-        """See `Stage.release`."""
-        await self._ahead.release()
 
     async def think(self, items: Sequence[Item], tools: Sequence[Declaration]) -> AsyncGenerator[Text | Call, None]:
         """See `Think.think`."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipit.fetch import Ahead, FetchError, fetch
 from pipit.services.cascade import Hear, StageError, fish
+from pipit.services.cascade.over_http import OverHttp
 from pipit.services.cascade.refusals import refusal
 from pipit.services.cascade.settings import HearSettings, Settings
 from pipit.services.cascade.upload import multipart, wav
@@ -34,7 +35,7 @@ def build(settings: Settings) -> Hear:
     return FishHear(hear, api_key.reveal() if api_key else "", settings.connect_s, settings.read_s)
 
 
-class FishHear:
+class FishHear(OverHttp):
     """See `Hear`.
 
     Args:
@@ -55,17 +56,6 @@ class FishHear:
         self._url = (hear.url or fish.URL).rstrip("/") + "/v1/asr"
         self._host = urlsplit(self._url).hostname or ""
         self._ahead = Ahead(self._url, tls)
-
-    async def open(self) -> None:
-        """See `Stage.open`."""
-        try:
-            await self._ahead.open(self._connect_s)
-        except FetchError as error:
-            raise StageError("retryable", str(error)) from error
-
-    async def release(self) -> None:
-        """See `Stage.release`."""
-        await self._ahead.release()
 
     async def hear(self, samples: NDArray[np.int16]) -> str | None:
         """See `Hear.hear`."""

@@ -22,6 +22,7 @@ from pipit.errors import ConfigError
 from pipit.fetch import Ahead, FetchError, stream, trusted
 from pipit.services import Failed, failures
 from pipit.services.cascade import Sample, Sound, Speak, StageError, fish
+from pipit.services.cascade.over_http import OverHttp
 from pipit.services.cascade.refusals import refusal
 from pipit.services.cascade.settings import Settings, SpeakSettings
 from pipit.services.cascade.upload import wav
@@ -118,23 +119,12 @@ class _Fish:
         return refusal(status, body, self._host, self._secrets, "service.speak")
 
 
-class FishHttp(_Fish):
+class FishHttp(OverHttp, _Fish):
     """One HTTP request for each sentence."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._ahead = Ahead(self._base, self._tls)
-
-    async def open(self) -> None:
-        """See `Stage.open`."""
-        try:
-            await self._ahead.open(self._connect_s)
-        except FetchError as error:
-            raise StageError("retryable", str(error)) from error
-
-    async def release(self) -> None:
-        """See `Stage.release`."""
-        await self._ahead.release()
 
     async def speak(self, text: AsyncIterator[str], like: Sample | None = None) -> AsyncGenerator[Sound, None]:
         """See `Speak.speak`."""

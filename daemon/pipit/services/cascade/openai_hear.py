@@ -14,6 +14,7 @@ from pipit import __version__
 from pipit.errors import ConfigError
 from pipit.fetch import Ahead, FetchError, fetch, trusted
 from pipit.services.cascade import Hear, StageError
+from pipit.services.cascade.over_http import OverHttp
 from pipit.services.cascade.refusals import key_problems, problems, refusal
 from pipit.services.cascade.settings import HearSettings, Settings
 from pipit.services.cascade.upload import multipart, wav
@@ -44,7 +45,7 @@ def build(settings: Settings) -> Hear:
     return OpenAIHear(hear, settings.keyterms, settings.connect_s, settings.read_s)
 
 
-class OpenAIHear:
+class OpenAIHear(OverHttp):
     """See `Hear`.
 
     Args:
@@ -66,17 +67,6 @@ class OpenAIHear:
         self._tls = tls
         self._ahead = Ahead(self._url, tls)
         self._host = urlsplit(self._url).hostname or ""
-
-    async def open(self) -> None:
-        """See `Stage.open`."""
-        try:
-            await self._ahead.open(self._connect_s)
-        except FetchError as error:
-            raise StageError("retryable", str(error)) from error
-
-    async def release(self) -> None:
-        """See `Stage.release`."""
-        await self._ahead.release()
 
     async def hear(self, samples: NDArray[np.int16]) -> str | None:
         """See `Hear.hear`."""
