@@ -139,7 +139,6 @@ class Stage:
         self.at = asyncio.Event()  # something happened
         self.device = device or tape(microphone)
         self.machine = Machine(limits, now=time.monotonic())
-        loop = asyncio.get_running_loop()
         self.hearing = Hearing(self.device, NoWords(), Through(full_duplex=False), self._post, self._failed)
         queue = iter(sessions)
 
@@ -158,7 +157,7 @@ class Stage:
             tools or NoTools(),
             Notifier(lambda text: None, None),
             self.record,
-            lambda error: loop.call_soon_threadsafe(self._failed, error) and None,
+            self._failed,
             full_duplex=lambda: False,
             clock=time.monotonic,
         )

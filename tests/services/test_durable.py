@@ -118,6 +118,13 @@ async def server(*handlers: Handler) -> AsyncIterator[tuple[str, list[Line]]]:
         yield f"ws://127.0.0.1:{next(iter(listening.sockets)).getsockname()[1]}/", lines
 
 
+async def answers(line: Line) -> None:
+    """Be a service that answers one turn and stays."""
+    await line.accept()
+    await line.turn()
+    await line.stay()
+
+
 def provider(url: str, name: str = "one", preset: Preset = REALTIME, **options: Any) -> Provider:
     settings = Settings(url=url, **options)
     return Provider(name, lambda opening=NEW: WebSocketSession(OpenAIRealtime(settings, preset, opening), DEADLINES))
@@ -416,12 +423,7 @@ async def test_the_sound_of_a_call_is_heard_by_the_next_session_although_the_fir
         await line.until("input_audio_buffer.append", 20)
         line.connection.transport.abort()
 
-    async def second(line: Line) -> None:
-        await line.accept()
-        await line.turn()
-        await line.stay()
-
-    async with server(dropped, second) as (url, lines), Talk(provider(url)) as talk:
+    async with server(dropped, answers) as (url, lines), Talk(provider(url)) as talk:
         await talk.until(ReplyDone)
         assert int.from_bytes(lines[1].sound[:2], "little") == 1, "from the beginning"
     await settled()
@@ -435,12 +437,7 @@ async def test_a_long_first_turn_is_heard_again_from_its_beginning() -> None:
         await line.until("input_audio_buffer.append")
         line.connection.transport.abort()
 
-    async def second(line: Line) -> None:
-        await line.accept()
-        await line.turn()
-        await line.stay()
-
-    async with server(dropped, second) as (url, lines), Talk(provider(url)) as talk:
+    async with server(dropped, answers) as (url, lines), Talk(provider(url)) as talk:
         await talk.until(ReplyDone)
         assert int.from_bytes(lines[1].sound[:2], "little") == 1, "the service was late to say that somebody spoke"
     await settled()
@@ -534,11 +531,6 @@ async def test_the_only_provider_is_waited_for_when_the_network_is_gone_for_a_mo
         await line.until("input_audio_buffer.append")
         line.connection.transport.abort()
 
-    async def second(line: Line) -> None:
-        await line.accept()
-        await line.turn()
-        await line.stay()
-
     class Away(WebSocketSession):
         """The network is gone."""
 
@@ -551,7 +543,7 @@ async def test_the_only_provider_is_waited_for_when_the_network_is_gone_for_a_mo
         return (Away if gone else WebSocketSession)(OpenAIRealtime(Settings(url=url), REALTIME, opening), DEADLINES)
 
     tries: list[Opening] = []
-    async with server(dropped, second) as (url, _), Talk(Provider("one", opened)) as talk:
+    async with server(dropped, answers) as (url, _), Talk(Provider("one", opened)) as talk:
         await talk.until(ReplyDone)
         assert len(tries) == 3 + persistence.TRIES  # the first only tells the rates
         assert talk.of(Failed) == []
