@@ -74,6 +74,9 @@ RESULT_S = 6.0
 GRACE_S = 4.0
 """So long after its time a session may go on: a turn is not cut off."""
 
+SPEECH = 4
+"""Pieces of sound that a person's turn lasts."""
+
 PAUSE, LONG_PAUSE = 12, 80
 """Pieces of sound before the person speaks; the longer pause when the session is old, so that there is time to replace it."""
 
@@ -364,7 +367,7 @@ class _Talk:
         ours, self._talking = self._preset is None, True
         if not begun:
             await self._say({"type": "input.speech.started" if ours else "input_audio_buffer.speech_started", "item_id": "u"})
-        await self._until(pieces=4)
+        await self._until(pieces=SPEECH)
         self._talking = False
         await self._say({"type": "input.speech.stopped" if ours else "input_audio_buffer.speech_stopped", "item_id": "u"})
         if self._preset is None:
