@@ -29,7 +29,7 @@ from pipit.system.notify import Notifier
 from pipit.tools import Runner
 
 _SUPERVISE_S = 0.25
-"""How often the streams are looked at: a dead one is noticed within this and the device's own limit of 0.5 s."""
+"""How often the streams are looked at: a dead one is noticed within twice this and the device's own limit of 0.5 s."""
 
 STATUS = {
     State.STARTING: "waiting for the microphone",

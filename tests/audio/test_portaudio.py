@@ -204,6 +204,17 @@ def test_a_card_that_hangs_without_a_word(room: Room, device: PortAudioDevice) -
     room.thaw()
 
 
+def test_a_process_that_stood_still_lets_the_callbacks_come_first(room: Room, device: PortAudioDevice) -> None:
+    device.open()
+    until(lambda: device.counters.blocks_in and device.counters.blocks_out)
+    later = time.monotonic() + 60.0
+    assert device.failure(later) is None  # whoever asks is a minute late
+    assert failure(device) is None  # and sound has come since
+    assert device.failure(later) is None
+    assert device.failure(later + 0.05) is None
+    assert "no block for" in str(device.failure(later + 0.2))  # it has not
+
+
 def test_a_microphone_that_is_lost_while_it_is_muted(room: Room, device: PortAudioDevice) -> None:
     device.open()
     until(lambda: device.counters.blocks_in)

@@ -49,6 +49,9 @@ _MIXER_RATE_HZ = 48000
 
 _STALLED_S = 0.5
 _STALLED_BLOCKS = 10
+_SURE_S = 0.1
+"""So much longer it is waited for a block before a stream counts as dead: where the whole process stood still, because the machine
+had to swap say, the callbacks are as late as whoever asks, and come at once."""
 _STARTING_S = 3.0
 """A stream may take so long to deliver its first block; a PulseAudio source that had been asleep took 1.8 s."""
 _LONGEST_DELAY_S = 2.0  # what a time stamp may say of the device's buffer; more is a clock that is not meant to be compared
@@ -437,6 +440,7 @@ class _Stream:
         self._name = name
         self._callback = callback
         self._limit_s = max(_STALLED_S, _STALLED_BLOCKS * block_s)
+        self._suspected_at: float | None = None
         self.latency_s: float = stream.get_input_latency() if direction == "input" else stream.get_output_latency()
         callback.latency_s = self.latency_s
 
@@ -460,8 +464,11 @@ class _Stream:
     def failure(self, now: float) -> str | None:
         if self._callback.broken:
             return f"{self._name}: its callback failed ({self._callback.broken}); this is an error in Pipit"
-        silent_s = now - self._callback.last_at
-        if silent_s > self._limit_s:
+        if now - self._callback.last_at <= self._limit_s:
+            self._suspected_at = None
+        elif self._suspected_at is None:
+            self._suspected_at = now
+        elif now - self._suspected_at > _SURE_S:
             return f"{self._name} has stopped: no block for {self._limit_s:g} s; was it unplugged?"
         try:
             active = self._stream.is_active()
