@@ -130,6 +130,11 @@ async def test_a_dead_network_is_noticed_by_the_kernel(listener: socket.socket) 
         assert winner.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == dial.UNSENT_BYTES
 
 
+async def test_a_small_message_does_not_wait_for_the_one_before_it(listener: socket.socket) -> None:
+    with await race([(V4, listener.getsockname())], write_s=7) as winner:
+        assert winner.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 async def test_all_refuse(closed_port: tuple[str, int]) -> None:
     async with asyncio.timeout(5):
         with pytest.raises(ConnectionRefusedError):
