@@ -9,22 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+@dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened."""
-
-    __slots__ = ()
+    """Something that happened. What has no fields of its own inherits the rest: it equals another of its class only."""
 
 
+@dataclass(frozen=True, slots=True)
 class Command:
     """Something to be done."""
-
-    __slots__ = ()
 
 
 # -- from the device ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class CaptureRunning(Event):
     """The microphone delivers sound."""
 
@@ -47,12 +44,10 @@ class WakeHeard(Event):
     """Index, in samples at 16 kHz since capture began, of the end of the frame that crossed the threshold."""
 
 
-@dataclass(frozen=True, slots=True)
 class VoiceHeard(Event):
     """The local voice activity detector hears somebody; says nothing of who or what."""
 
 
-@dataclass(frozen=True, slots=True)
 class VoiceEnded(Event):
     """The local voice activity detector hears nobody any more. Not for the machine: it ends the turn where the service does not."""
 
@@ -65,12 +60,10 @@ class Edge:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
 class Pressed(Event):
     """A short press of the button."""
 
 
-@dataclass(frozen=True, slots=True)
 class Held(Event):
     """The button was held down for `button.hold_s`."""
 
@@ -87,7 +80,6 @@ class VoiceOver(Event):
     """It has lasted for longer than a cough or a door."""
 
 
-@dataclass(frozen=True, slots=True)
 class VoiceOverEnded(Event):
     """It was nothing, or is over. Not for the machine: the conversation lets the reply be heard again."""
 
@@ -95,52 +87,42 @@ class VoiceOverEnded(Event):
 # -- from the conversation ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class SessionReady(Event):
     """The service accepted the session; sound may be sent."""
 
 
-@dataclass(frozen=True, slots=True)
 class UserStarted(Event):
     """The person began to talk."""
 
 
-@dataclass(frozen=True, slots=True)
 class UserStopped(Event):
     """The person ended the turn."""
 
 
-@dataclass(frozen=True, slots=True)
 class ReplyExpected(Event):
     """The agent began a reply; nothing of it is audible yet."""
 
 
-@dataclass(frozen=True, slots=True)
 class ReplyAudible(Event):
     """The first sample of a reply that a person can hear left the loudspeaker."""
 
 
-@dataclass(frozen=True, slots=True)
 class ReplyFinished(Event):
     """The last sample of a reply left the loudspeaker, or the reply ended without any."""
 
 
-@dataclass(frozen=True, slots=True)
 class GreetingFinished(Event):
     """The last sample of a reply that nobody had asked for left the loudspeaker."""
 
 
-@dataclass(frozen=True, slots=True)
 class ToolsRunning(Event):
     """What was said of a reply is over, but the agent still waits for a tool, or is about to speak about its result."""
 
 
-@dataclass(frozen=True, slots=True)
 class ToolStillRuns(Event):
     """A tool takes long; an answer can't be expected yet. Said again and again while it lasts."""
 
 
-@dataclass(frozen=True, slots=True)
 class ReplyInterrupted(Event):
     """The service heard the person talk over the reply and stopped it."""
 
@@ -163,17 +145,14 @@ class SessionFailed(Event):
 # -- from the clock and the operating system -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class TimePassed(Event):
     """`Machine.deadline` was reached."""
 
 
-@dataclass(frozen=True, slots=True)
 class ConversationTooLong(Event):
     """`conversation.max_minutes` is over; the machine makes this of `TimePassed` by itself."""
 
 
-@dataclass(frozen=True, slots=True)
 class StopRequested(Event):
     """SIGTERM, or the end of the demonstration."""
 
@@ -181,22 +160,18 @@ class StopRequested(Event):
 # -- commands --------------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class OpenSession(Command):
     """Connect to the service and send what was said since the wake word."""
 
 
-@dataclass(frozen=True, slots=True)
 class CloseSession(Command):
     """Say goodbye and close the socket."""
 
 
-@dataclass(frozen=True, slots=True)
 class EndTurn(Command):
     """Tell the service that the person has finished."""
 
 
-@dataclass(frozen=True, slots=True)
 class Interrupt(Command):
     """Silence the reply at once and cancel it at the service."""
 
@@ -208,16 +183,13 @@ class PlayCue(Command):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
 class StopCapture(Command):
     """Stop the microphone's stream, so that nothing can be heard."""
 
 
-@dataclass(frozen=True, slots=True)
 class StartCapture(Command):
     """Start the microphone's stream again."""
 
 
-@dataclass(frozen=True, slots=True)
 class Exit(Command):
     """End the process in good order."""

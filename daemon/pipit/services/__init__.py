@@ -110,10 +110,9 @@ class Opener(Protocol):
 # -- events: what a service tells us ----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that the service said."""
-
-    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +125,10 @@ class Ready(Event):
     """What takes the session up again after a drop, where the service can."""
 
 
-@dataclass(frozen=True, slots=True)
 class UserStarted(Event):
     """The service heard the person begin to talk."""
 
 
-@dataclass(frozen=True, slots=True)
 class UserStopped(Event):
     """The service decided that the person's turn is over (or paused: `UserStarted` may follow)."""
 
