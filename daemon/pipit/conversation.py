@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from pipit.core.machine import Uplink
 from pipit.core.pcm import HEARING_RATE_HZ, Joiner, Resampler
 from pipit.hearing import FRAME, Hearing
 from pipit.system import Record
+from pipit.tasks import Tasks
 from pipit.tools import Runner
 
 CHUNK = 2 * FRAME
@@ -136,7 +137,6 @@ class Conversation:
         self._hearing = hearing
         self._post = post
         self._record = record
-        self._failed = failed
         self._full_duplex = full_duplex
         self._number = number
         self._wake = wake
@@ -157,7 +157,7 @@ class Conversation:
         self._next_started: float | None = None  # the person began to talk while the present turn's reply was being played
         self._gaps_before = device.mixer.gaps
         self._echo_before = hearing.echo_measured
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(failed)
         self._turn = Turn(1, called=clock(), wake_score=None if wake is None else wake.score)
 
     # -- what the conductor asks for --------------------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ class Conversation:
     def end_turn(self) -> None:
         """The person has finished: by the button, or because the utterance grew too long."""
         self._user_stopped()
-        self._spawn(self._session.end_turn())
+        self._tasks.spawn(self._session.end_turn())
 
     def interrupt(self, wake: events.WakeHeard | None) -> None:
         """Silence the reply within the device's buffer, and tell the service how much of it was heard.
@@ -207,9 +207,9 @@ class Conversation:
         self._answer_due = self._leaving = False
         if not live:
             self._unwanted = True
-            self._spawn(self._session.interrupt(None, 0, by_service=False))
+            self._tasks.spawn(self._session.interrupt(None, 0, by_service=False))
         for reply in live:
-            self._spawn(self._session.interrupt(reply.id, self._silence(reply), by_service=False))
+            self._tasks.spawn(self._session.interrupt(reply.id, self._silence(reply), by_service=False))
         if wake is not None and self._uplink is Uplink.DUPLEX:
             self._spoke_to = wake.position  # what is sent from here on is the person's, echo in it or not
             if not self._full_duplex():
@@ -331,8 +331,8 @@ class Conversation:
                 self._turn.connected = self._clock()
                 self._record("session", f"session {name or 'opened'}", session=name or self._number)
                 self._post(events.SessionReady())
-                self._spawn(self._send())
-                self._spawn(self._play())
+                self._tasks.spawn(self._send())
+                self._tasks.spawn(self._play())
             case services.UserStarted():
                 self._user_started()
                 self._post(events.UserStarted())
@@ -352,7 +352,7 @@ class Conversation:
             case services.ReplyDone():
                 self._done(event)
             case services.ToolCall(call=call) if call not in self._calls:
-                self._calls[call] = self._spawn(self._run_tool(event))
+                self._calls[call] = self._tasks.spawn(self._run_tool(event))
             case services.ToolCancelled(call=call):
                 if (task := self._calls.pop(call, None)) is not None:
                     task.cancel()
@@ -391,13 +391,13 @@ class Conversation:
             if self._unwanted:
                 self._unwanted = False
                 self._dead.add(name)
-                self._spawn(self._session.interrupt(name, 0, by_service=False))
+                self._tasks.spawn(self._session.interrupt(name, 0, by_service=False))
                 return None
             reply = self._replies[name] = _Reply(name)
             self._answer_due = False
             self._turn.reply_started = self._turn.reply_started or self._clock()
             self._post(events.ReplyExpected())
-            reply.follower = self._spawn(self._follow(reply))
+            reply.follower = self._tasks.spawn(self._follow(reply))
         return reply
 
     def _sound(self, name: str, pcm: bytes) -> None:
@@ -416,7 +416,7 @@ class Conversation:
 
     async def _run_tool(self, call: services.ToolCall) -> None:
         began = self._clock()
-        reminder = self._spawn(self._say_that_it_still_runs())
+        reminder = self._tasks.spawn(self._say_that_it_still_runs())
         try:
             outcome = await self._tools.run(call.name, call.arguments)
         finally:
@@ -490,7 +490,7 @@ class Conversation:
                 self._stopped_by_service(reply)
 
     def _stopped_by_service(self, reply: _Reply) -> None:
-        self._spawn(self._session.interrupt(reply.id, self._silence(reply), by_service=True))
+        self._tasks.spawn(self._session.interrupt(reply.id, self._silence(reply), by_service=True))
         self._finish_turn(interrupted=True)
         self._post(events.ReplyInterrupted())
 
@@ -590,17 +590,6 @@ class Conversation:
         since_s = 0.0 if self._next_started is None else turn.finished - self._next_started + _STARTED_LATE_S
         self._turn_from = self._hearing.heard.written - round(since_s * HEARING_RATE_HZ)
         self._next_started = None
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._settle)
-        return task
-
-    def _settle(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._failed(error)
 
 
 def _ms(later: float | None, earlier: float | None) -> int | None:
