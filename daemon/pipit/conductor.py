@@ -26,6 +26,7 @@ from pipit.lamp import Lamp
 from pipit.services import Session
 from pipit.system import Record
 from pipit.system.notify import Notifier
+from pipit.tasks import Tasks
 from pipit.tools import Runner
 
 _SUPERVISE_S = 0.25
@@ -92,7 +93,7 @@ class Conductor:
         self._busy = False
         self._timer: asyncio.TimerHandle | None = None
         self._conversation: Conversation | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(failed)
         self._ready = False
         self._opened = False
         self._complaint = ""  # why the device could not be opened, as last recorded
@@ -252,21 +253,14 @@ class Conductor:
 
     async def _exit(self) -> None:
         self._notify.stopping()
-        others = self._tasks - {asyncio.current_task()}
+        others = set(self._tasks) - {asyncio.current_task()}
         if others:
             await asyncio.wait(others, timeout=1.2)
         self.stopped.set()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something on the loop; what it dies of, Pipit dies of."""
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._settle)
-
-    def _settle(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._failed(error)
+        self._tasks.spawn(work)
 
     # -- the device -------------------------------------------------------------------------------------------------------------
 
