@@ -18,9 +18,8 @@ import contextlib
 import dataclasses
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -50,6 +49,7 @@ from pipit.services import (
 )
 from pipit.services.memory import SOUND_S, History, Sound
 from pipit.services.persistence import Persistence
+from pipit.tasks import Tasks
 
 LOOK_BACK_S = 1.0
 """A service says that somebody speaks after it has heard some of it; a turn that is heard again begins so much earlier."""
@@ -251,7 +251,7 @@ class DurableSession:
         self._last_moment = 0.0
         self._warned = False
         self._opened_at: float | None = None
-        self._background: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(self._died)
         self._bug: BaseException | None = None
 
     # -- what the conversation hears -----------------------------------------------------------------------------------------------
@@ -378,7 +378,7 @@ class DurableSession:
         prefix = f"{self._links}:" if self._links else ""
         self._links += 1
         link = _Link(provider.open(opening), provider, opening, prefix)
-        link.task = self._spawn(self._read(link))
+        link.task = self._tasks.spawn(self._read(link))
         return link
 
     async def _read(self, link: _Link) -> None:
@@ -386,25 +386,17 @@ class DurableSession:
             async for event in events:
                 await self._queue.put((link, event))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._settle)
-        return task
-
-    def _settle(self, task: asyncio.Task[None]) -> None:
+    def _died(self, error: BaseException) -> None:
         """Have `events` raise what a task died of: it was a mistake of ours, since networks never raise here."""
-        self._background.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._bug = error
-            self._wake()
+        self._bug = error
+        self._wake()
 
     def _drop(self, link: _Link) -> None:
         """Let go of a session, in the background."""
         link.ready = link.attached = False
         if link.catching_up is not None:
             link.catching_up.cancel()
-        self._spawn(self._shut(link))
+        self._tasks.spawn(self._shut(link))
 
     async def _shut(self, link: _Link) -> None:
         await link.session.close()
@@ -466,7 +458,7 @@ class DurableSession:
     def _attach(self, link: _Link, position: int | None) -> None:
         """Have a session hear the person, from a position or from now on, and ask it for what was wanted meanwhile."""
         begin = self._sound.end if position is None else max(position, self._sound.begin)
-        link.catching_up = self._spawn(self._catch_up(link, begin))
+        link.catching_up = self._tasks.spawn(self._catch_up(link, begin))
 
     async def _catch_up(self, link: _Link, position: int) -> None:
         pace, sent_s, began = link.session.capabilities.pace, 0.0, self._now()
@@ -726,7 +718,7 @@ class DurableSession:
             self._wanted.append(_Wish(instructions))
 
     def _ask(self, instructions: str) -> None:
-        self._spawn(self.generate(instructions))
+        self._tasks.spawn(self.generate(instructions))
 
     async def close(self) -> None:
         """See `Session.close`. May be called at any time, any number of times."""
@@ -740,7 +732,7 @@ class DurableSession:
         links = [link for link in (self._link, self._renewal) if link is not None]
         self._link = self._renewal = None
         self._wake()
-        await asyncio.gather(*(self._shut(link) for link in links), *self._background, return_exceptions=True)
+        await asyncio.gather(*(self._shut(link) for link in links), *self._tasks, return_exceptions=True)
 
 
 def _in_words(left_s: float) -> str:

@@ -45,6 +45,7 @@ from pipit.services.cascade.script import LETTERS_PER_S, Script
 from pipit.services.cascade.settings import Settings
 from pipit.services.wire import Malformed
 from pipit.services.wire import arguments as parsed
+from pipit.tasks import Tasks
 
 NOT_UNDERSTOOD = "Sorry, I did not understand that."
 """Said where somebody spoke and the recogniser knows that it could not make anything of it."""
@@ -89,7 +90,8 @@ class CascadeSession:
         self._queue: asyncio.Queue[Event] = asyncio.Queue()
         self._begun = self._open = self._over = False
         self._closing: asyncio.Task[None] | None = None
-        self._background: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(self._died)
+        self._preparing: list[asyncio.Task[None]] = []
         self._work: asyncio.Task[None] | None = None
         self._attempt: Attempt | None = None
         """The one at work, or one that was made at a pause."""
@@ -134,8 +136,7 @@ class CascadeSession:
     async def _prepare(self) -> Event | None:
         """Open all stages; return why there can be no session."""
         if not self._over:
-            tasks = [asyncio.create_task(self._stages.open(name)) for name in NAMES]
-            self._background |= set(tasks)  # so that `close` ends them
+            tasks = self._preparing = [asyncio.create_task(self._stages.open(name)) for name in NAMES]
             try:
                 await asyncio.gather(*tasks)
             except StageError as error:
@@ -147,7 +148,6 @@ class CascadeSession:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-                self._background -= set(tasks)
         if self._over:
             return Ended("closed here")
         self._open = True
@@ -159,6 +159,11 @@ class CascadeSession:
 
     def _emit(self, event: Event) -> None:
         self._queue.put_nowait(event)
+
+    def _died(self, error: BaseException) -> None:
+        """Have `events` raise what a task died of: it was a mistake of ours."""
+        self._bug = error
+        self._emit(Ended())
 
     # -- what the conversation says ------------------------------------------------------------------------------------------------
 
@@ -205,7 +210,7 @@ class CascadeSession:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        tasks = list(self._background)
+        tasks = [*self._tasks, *self._preparing]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -264,7 +269,7 @@ class CascadeSession:
         def ask(text: str) -> AsyncGenerator[Part, None]:
             return self._stages.answer([*items, User(text)], self._tools(0))
 
-        return Attempt(samples, self._stages.transcribe, ask, self._dialogue.version, self._spawn)
+        return Attempt(samples, self._stages.transcribe, ask, self._dialogue.version, self._tasks.spawn)
 
     def _stop(self, status: str) -> None:
         """End the answer that is being made, if there is one; `status` is what becomes of its reply."""
@@ -283,7 +288,7 @@ class CascadeSession:
     def _warm(self, *names: Name) -> None:
         """Have stages open what they will need; whether they could shows when it is needed."""
         for name in names:
-            self._spawn(self._try_to_open(name))
+            self._tasks.spawn(self._try_to_open(name))
 
     async def _try_to_open(self, name: Name) -> None:
         with contextlib.suppress(StageError):
@@ -295,7 +300,7 @@ class CascadeSession:
         """Put a piece of work in the place of what is at work."""
         if self._work is not None:
             self._work.cancel()
-        self._work = self._spawn(self._run(work))
+        self._work = self._tasks.spawn(self._run(work))
 
     async def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
@@ -398,21 +403,6 @@ class CascadeSession:
             answer.set_result(None)
         else:
             self._emit(ToolCall(call.id, call.name, arguments, reply))
-
-    # -- tasks ---------------------------------------------------------------------------------------------------------------------
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._settle)
-        return task
-
-    def _settle(self, task: asyncio.Task[None]) -> None:
-        """Have `events` raise what a task died of: it was a mistake of ours."""
-        self._background.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._bug = error
-            self._emit(Ended())
 
 
 async def _once(text: str) -> AsyncGenerator[Part, None]:
