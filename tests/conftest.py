@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,18 @@ def room(request: pytest.FixtureRequest) -> Iterator[Room]:
     # Not in tmp_path: the path of a socket may be 107 characters long at most.
     with tempfile.TemporaryDirectory(prefix="pipit-room-") as folder, Room(Path(folder), rate_hz) as opened:
         yield opened
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[Path]:
+    """A folder that the test may not look into; root becomes somebody else meanwhile."""
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0)
+    me = os.geteuid()
+    os.seteuid(me or 65534)
+    yield folder
+    os.seteuid(me)
+    folder.chmod(0o700)
 
 
 @pytest.fixture

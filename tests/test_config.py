@@ -17,6 +17,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 
 from pipit import config, plugins
 from pipit.config import nodes
+from pipit.config.credentials import fetch
 from pipit.config.kinds import Entry, entries, kind_of
 from pipit.config.printing import data
 from pipit.config.reader import Reader, plain
@@ -58,6 +59,8 @@ class Toy:
     parts: tuple[Part, ...] = option((), "More.")
     names: tuple[str, ...] = option((), "Nicknames.")
     sizes: tuple[float, ...] = option((), "Sizes.", unit="m", minimum=0)
+    plan: bool | str = option(True, "How it is put together.", paths=(".pdf",))
+    box: str | None = option(None, "Where it is kept.", paths=("",))
     extra: Mapping[str, Any] = option(factory=dict, doc="Whatever.")
 
     def __post_init__(self) -> None:
@@ -100,6 +103,13 @@ def read_toy(text: str) -> tuple[Any, tuple[str, ...]]:
         ("rate: auto", {"rate": "auto"}),
         ("sound: moo.wav", {"sound": "moo.wav"}),
         ("sound: false", {"sound": False}),
+        ("plan: drawing.PDF", {"plan": "/nowhere/drawing.PDF"}),
+        ("plan: drawing", {"plan": "drawing"}),
+        ("plan: false", {"plan": False}),
+        ("box: ../attic", {"box": "/nowhere/../attic"}),
+        ("box: /attic", {"box": "/attic"}),
+        ("box: ~nobody-at-all/attic", {"box": "/nowhere/~nobody-at-all/attic"}),
+        ("box: null", {"box": None}),
         ("gear: 3", {"gear": 3}),
         ("key: null", {"key": None}),
         ("body: {name: hull}", {"body": Part("hull")}),
@@ -157,13 +167,17 @@ MORE_DIGITS = "9" * 30
         ("rate: 1.5", f"toy.rate: expected {RATE}, found 1.5"),
         ("sound: 5", 'toy.sound: expected true or false or text, found 5; write "5" with quotes'),
         ("gear: 4", "toy.gear: expected one of 1, 2, 3, found 4"),
-        ("body: hull", 'toy.body: expected a section, found the text "hull"'),
+        ("body: hull", 'toy.body: expected a section, found the text "hull"; write {name: hull}'),
         ("body: {weight_g: 1}", "toy.body.name: missing; expected text, for example name: rotor"),
         ("body:", "toy.body.name: missing; expected text, for example name: rotor"),
         ("body: {name: a, weigth_g: 1}", 'toy.body.weigth_g: unknown key; did you mean "weight_g"? allowed: name, weight_g'),
         ("parts: {name: a}", "toy.parts: expected a list, each item a section, found a section"),
         ("parts: [{name: a}, {name: b, weight_g: -2}]", "toy.parts[1].weight_g: -2 is too low; expected a number of at least 0 g"),
-        ("names: a", 'toy.names: expected a list, each item text, found the text "a"'),
+        ("names: a", 'toy.names: expected a list, each item text, found the text "a"; write [a]'),
+        ("names: no list", 'toy.names: expected a list, each item text, found the text "no list"'),
+        ("parts: a", 'toy.parts: expected a list, each item a section, found the text "a"; write [{name: a}]'),
+        ("moving: 'Off'", 'toy.moving: expected true or false, found the text "Off"; write false without quotes'),
+        ("owner: false", "toy.owner: expected text or null, found false; write null"),
         ("names: [a, 5]", 'toy.names[1]: expected text, found 5; write "5" with quotes'),
         ("names: [null]", "toy.names[0]: expected text, found nothing"),
         ("sizes: [1, -1]", "toy.sizes[1]: -1 is too low; expected a number of at least 0 m"),
@@ -293,7 +307,7 @@ def test_a_choice_brings_its_own_options(write: Any) -> None:
             ],
         ),
         ("log\nleds", ['p.yaml:1: expected a section, found the text "log leds"']),
-        ("log: x\nleds", ["p.yaml:2: not YAML: could not find expected ':'; a line must be \"key: value\""]),
+        ("log: x\nleds\n\n", ["p.yaml:2: not YAML: could not find expected ':'; a line must be \"key: value\""]),
         (
             "log: a: b",
             [
@@ -301,8 +315,34 @@ def test_a_choice_brings_its_own_options(write: Any) -> None:
                 'a text that holds ": " needs quotes, and a key must stand below the one above it'
             ],
         ),
-        ("log: *nothing", ["p.yaml:1: not YAML: found undefined alias 'nothing'"]),
-        ("a: 1\n---\nb: 2", ["p.yaml:2: not YAML: but found another document"]),
+        (
+            "log: *nothing",
+            ["p.yaml:1: not YAML: found undefined alias 'nothing'; a text that begins with this character needs quotes"],
+        ),
+        (
+            "log: {level: @info}",
+            [
+                "p.yaml:1: not YAML: found character '@' that cannot start any token; "
+                "a text that begins with this character needs quotes"
+            ],
+        ),
+        (
+            "leds: {driver: rgb, muted: #ff0000}\n\n\n",
+            [
+                "p.yaml:1: not YAML: expected the node content, but found '<stream end>'; "
+                "a value is missing here; one that holds a # needs quotes"
+            ],
+        ),
+        ("log: {level: info\n\n", ["p.yaml:1: not YAML: expected ',' or '}', but got '<stream end>'; a bracket is not closed"]),
+        ('log:\n  level: "info\n\n', ["p.yaml:2: not YAML: found unexpected end of stream; a quote is not closed"]),
+        ("log:info", ['p.yaml:1: expected a section, found the text "log:info"; a space belongs after the colon of "log:"']),
+        (
+            "leds:\n  driver:off",
+            ['p.yaml:2: leds: expected a section, found the text "driver:off"; a space belongs after the colon of "driver:"'],
+        ),
+        ("[" * 2000 + "]" * 2000, ["p.yaml: sections and lists are nested too deeply"]),
+        ("service: {extra: " + "[" * 60 + "]" * 60 + "}", ["p.yaml: sections and lists are nested too deeply"]),
+        ("a: 1\n---\nb: 2", ["p.yaml:2: not YAML: but found another document; only one can be read: remove the line ---"]),
         ("service:\n  extra: &a\n    b: [*a]", ["p.yaml:2: this holds itself, by an alias (*) inside its anchor (&)"]),
         ("log: {}\nname: \x07", ["p.yaml:2: not YAML: the character U+0007 is not allowed"]),
         (b"log: {}\nname: \xff", ["p.yaml:2: not UTF-8 text; save the file as UTF-8"]),
@@ -341,7 +381,8 @@ def test_everything_at_once(write: Any, monkeypatch: pytest.MonkeyPatch) -> None
         '--set button.pin: expected a whole number from 0 to 27, found the text "x"',
         '--set log.format: expected one of auto, journal, text, json, found the text "xml"',
         "--set nonsense: expected PATH=VALUE, as in --set audio.output.volume=40",
-        "--set sounds.wake: not YAML: expected the node content, but found '<stream end>'",
+        "--set sounds.wake: not YAML: expected the node content, but found '<stream end>'; "
+        "a value is missing here; one that holds a # needs quotes",
     )
 
 
@@ -356,6 +397,31 @@ def test_parts_can_say_where_something_stands(write: Any) -> None:
 
 
 # -- overrides ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_paths_are_relative_to_the_file_and_those_of_overrides_to_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/wren")
+    Path("here").mkdir()
+    Path("here/key").write_text("of the file")
+    Path("key").write_text("of the override")
+    for key in (Path("here/key"), Path("key")):
+        key.chmod(0o600)
+    file = Path("here/p.yaml")
+    file.write_text(
+        QUIET.replace("{backend: file}", "{backend: file, input: {path: in.wav}}").replace("{url:", "{api_key: !file key, url:")
+        + "sounds: {wake: ~/wake.wav, done: done.wav}\nnear_misses: {folder: kept}\n"
+    )
+    loaded = config.load(file)
+    assert loaded.audio.settings.input.path == "here/in.wav"
+    assert loaded.sounds == config.Sounds(wake="/home/wren/wake.wav", done="here/done.wav")
+    assert loaded.near_misses.folder == "here/kept"
+    assert loaded.service.settings.api_key.reveal() == "of the file"
+    loaded = config.load(file, ["audio.input.path=in.wav", "service.api_key=!file key"])
+    assert loaded.audio.settings.input.path == "in.wav"
+    assert loaded.service.settings.api_key.reveal() == "of the override"
 
 
 def test_overrides_win_over_the_file(write: Any) -> None:
@@ -389,6 +455,11 @@ def test_overrides_win_over_the_file(write: Any) -> None:
             "and a key must stand below the one above it",
         ),
         ("log.level=\udcff", "--set log.level: not YAML: the character U+DCFF is not allowed"),
+        (
+            "wake.words[0].threshold=0.3",
+            "--set wake.words[0].threshold: what is in a list cannot be set by itself; "
+            "set the list, as in --set 'wake.words=[{model: alexa}]'",
+        ),
         ("service.extra=&a [*a]", "--set service.extra: this holds itself, by an alias (*) inside its anchor (&)"),
         (
             "service.api_key=sesame",
@@ -471,14 +542,18 @@ def test_a_file_relative_to_the_configuration(tmp_path: Path) -> None:
             "LoadCredentialEncrypted=opnai in the service ('systemctl edit pipit')",
         ),
         ("!credential ../key", "credential ../key: not a name that a credential can have; letters, digits and _ . : - are allowed"),
-        ("!credential empty", "credential empty: empty"),
+        ("!credential empty", "credential empty: empty; put the key in it"),
         ("!credential folder", "credential folder: cannot be read: Is a directory"),
         (
             "!env EMPTY",
             "environment variable EMPTY: not set, or empty; give it to the service with EnvironmentFile= ('systemctl edit pipit')",
         ),
         ("!file nothing", "file nothing: cannot be read: No such file or directory"),
-        ("!file public", "file public: everybody on this machine can read it; 'chmod o= public', or use !credential NAME"),
+        (
+            "!file public",
+            "file public: everybody on this machine can read it; 'sudo chgrp pipit public' and 'sudo chmod 640 public' "
+            "let the service read it, and nobody else, or use !credential NAME",
+        ),
         ("!file rubbish", "file rubbish: not text"),
     ],
 )
@@ -496,15 +571,27 @@ def test_secrets_that_cannot_be_had(
     assert problems_of(path) == (f"p.yaml:2: service.api_key: {problem}",)
 
 
-def test_without_systemd_the_message_says_how_to_go_on(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+BY_HAND = "or use !file PATH or !env NAME, or set CREDENTIALS_DIRECTORY to a folder with a file openai in it"
+
+
+def test_without_systemd_the_message_says_how_to_go_on(write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write("service: {api_key: !credential openai}")
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.setattr("pipit.config.credentials.STORE", str(tmp_path / "store"))
     assert problems_of(path) == (
-        "p.yaml:1: service.api_key: credential openai: not available, because systemd did not start this process; "
-        "to run it by hand, set CREDENTIALS_DIRECTORY to a folder with a file openai in it, or use !file PATH or !env NAME",
+        f"p.yaml:1: service.api_key: credential openai: there is no {tmp_path}/store/openai; "
+        f"store the key with 'sudo systemd-creds encrypt --name=openai - {tmp_path}/store/openai', {BY_HAND}",
     )
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/nowhere/at/all")
     assert "systemd passed on no such credential" in problems_of(path)[0]
+
+
+def test_the_store_of_keys_is_for_root_alone(closed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.setattr("pipit.config.credentials.STORE", str(closed))
+    with pytest.raises(ConfigError) as error:
+        fetch("!credential", "openai", Path())
+    assert error.value.problems == (f"credential openai: only root can read {closed}; run this with sudo, {BY_HAND}",)
 
 
 def test_by_hand_root_gets_the_key_that_systemd_would_pass_on(write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,8 +50,15 @@ def test_find_by_path(collection: Collection, shelf: Path, monkeypatch: pytest.M
     monkeypatch.chdir(shelf)
     assert collection.find("hey_pipit.onnx") == expected
     assert collection.find("./hey_pipit.onnx") == expected
-    monkeypatch.setenv("HOME", str(shelf))
-    assert collection.find("~/hey_pipit.onnx") == expected
+
+
+def test_a_model_where_this_user_may_not_look(collection: Collection, closed: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        collection.find(f"{closed}/hey_pipit.onnx")
+    assert error.value.problems == (
+        f"{closed}/hey_pipit.onnx: this user may not look there: "
+        "keep it beside the configuration; the service sees nothing below /home",
+    )
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,9 @@ _SLEPT_S = 1.0  # later than this is no jitter: the machine was suspended, and n
 class Input:
     """The microphone."""
 
-    path: str | None = option(None, "WAV file that is heard (8, 16, 24 or 32-bit PCM); null is silence.", example="question.wav")
+    path: str | None = option(
+        None, "WAV file that is heard (8, 16, 24 or 32-bit PCM); null is silence.", example="question.wav", paths=("",)
+    )
     channel: int = option(0, "Which channel of the file, counted from 0.", minimum=0, maximum=31)
     at_end: str = option(
         "silence",
@@ -46,14 +48,16 @@ class Input:
 class Output:
     """The loudspeaker."""
 
-    path: str | None = option(None, "WAV file that receives what is played; null throws it away.", example="answer.wav")
+    path: str | None = option(
+        None, "WAV file that receives what is played; null throws it away.", example="answer.wav", paths=("",)
+    )
     rate: int = option(48000, "Sample rate of that file.", unit="Hz", minimum=8000, maximum=96000)
     volume: int = option(60, "Volume at the start.", unit="%", minimum=0, maximum=100)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """WAV files in the place of a sound card. Relative paths are relative to the working directory."""
+    """WAV files in the place of a sound card."""
 
     input: Input = option(factory=Input, doc="The microphone.")
     output: Output = option(factory=Output, doc="The loudspeaker.")

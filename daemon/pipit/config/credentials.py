@@ -57,9 +57,14 @@ STORE = "/etc/credstore.encrypted"
 def _decrypted(name: str, source: str) -> str:
     """Return what systemd would pass on: for `pipit check` and `pipit config`, run by hand as root."""
     stored = Path(STORE, name)
-    by_hand = f"set CREDENTIALS_DIRECTORY to a folder with a file {name} in it, or use !file PATH or !env NAME"
-    if not stored.exists():
-        raise ConfigError(f"{source}: not available, because systemd did not start this process; to run it by hand, {by_hand}")
+    by_hand = f"use !file PATH or !env NAME, or set CREDENTIALS_DIRECTORY to a folder with a file {name} in it"
+    try:
+        stored.stat()
+    except PermissionError as error:
+        raise ConfigError(f"{source}: only root can read {STORE}; run this with sudo, or {by_hand}") from error
+    except OSError as error:
+        store = f"'sudo systemd-creds encrypt --name={name} - {stored}'"
+        raise ConfigError(f"{source}: there is no {stored}; store the key with {store}, or {by_hand}") from error
     command = ["systemd-creds", "decrypt", f"--name={name}", str(stored), "-"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10)
@@ -93,21 +98,27 @@ def _file(name: str, folder: Path) -> Secret:
     source = f"file {path}"
     value = _content(path, source)
     if path.stat().st_mode & stat.S_IROTH:
-        raise ConfigError(f"{source}: everybody on this machine can read it; 'chmod o= {path}', or use !credential NAME")
+        raise ConfigError(
+            f"{source}: everybody on this machine can read it; {_FOR_THE_SERVICE.format(path)}, or use !credential NAME"
+        )
     return Secret(value, source)
 
 
 def _content(path: Path, source: str) -> str:
     try:
         value = path.read_text(encoding="utf-8-sig").strip()
+    except PermissionError as error:
+        raise ConfigError(f"{source}: this user may not read it; {_FOR_THE_SERVICE.format(path)}") from error
     except OSError as error:
         raise ConfigError(f"{source}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{source}: not text") from error
     if not value:
-        raise ConfigError(f"{source}: empty")
+        raise ConfigError(f"{source}: empty; put the key in it")
     return value
 
+
+_FOR_THE_SERVICE = "'sudo chgrp pipit {0}' and 'sudo chmod 640 {0}' let the service read it, and nobody else"
 
 TAGS: Mapping[str, str] = {"!credential": "NAME", "!env": "NAME", "!file": "PATH"}
 """The tags that stand for a secret, each with what follows it."""

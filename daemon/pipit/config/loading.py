@@ -14,7 +14,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from pipit import plugins
 from pipit.config.kinds import Entry, entries
 from pipit.config.nodes import child, empty, is_null, override, read
-from pipit.config.reader import WRONG, Pairs, Reader, found, join, plain, unknown
+from pipit.config.reader import WRONG, Pairs, Reader, colon_hint, found, join, plain, unknown
 from pipit.config.sections import SECTIONS, Config, Selection
 from pipit.errors import ConfigError
 from pipit.plugins import Choice, Plugin, located
@@ -155,8 +155,8 @@ class _Loading:
     def _choice(self, name: str, section: Selection, at: Node, node: Node) -> Any:
         if isinstance(node, ScalarNode) and not is_null(node):
             entry = f"{{{section.key}: {node.value}}}"
-            remedy = f'write "- {entry}"' if name.endswith("]") else f'write "{name}: {entry}"'
-            return self.reader.report(node, name, f"expected a section, found {found(node)}; {remedy}")
+            remedy = f'; write "- {entry}"' if name.endswith("]") else f'; write "{name}: {entry}"'
+            return self.reader.report(node, name, f"expected a section, found {found(node)}{colon_hint(node) or remedy}")
         pairs = self.reader.pairs(node, name)
         plugin = None if pairs is None else self._plugin(name, section, pairs)
         if pairs is None or plugin is None:

@@ -88,10 +88,12 @@ def compose(text: str, name: str) -> Node | None:
     """
     try:
         root = _parse(text, name)
+        if root is not None:
+            _refuse_loops(root, (), set())
     except yaml.YAMLError as error:
         raise ConfigError(_say(error, text, name)) from error
-    if root is not None:
-        _refuse_loops(root, (), set())
+    except RecursionError as error:
+        raise ConfigError(f"{name}: sections and lists are nested too deeply") from error
     return root
 
 
@@ -103,7 +105,9 @@ def _parse(text: str, name: str) -> Node | None:
 
 
 def _refuse_loops(node: Node, above: tuple[Node, ...], seen: set[Node]) -> None:
-    """Raise ConfigError where an alias stands inside its own anchor."""
+    """Raise ConfigError where an alias stands inside its own anchor, RecursionError where sections are nested absurdly deep."""
+    if len(above) > _DEEPEST:
+        raise RecursionError
     if node in above:
         place = _place(node.start_mark.name, node.start_mark.line)
         raise ConfigError(f"{place}: this holds itself, by an alias (*) inside its anchor (&)")
@@ -131,6 +135,10 @@ def override(root: Node, text: str) -> None:
     name = f"--set {' '.join(path.split())}"  # without the value, which somebody might take for a place to put a secret
     if not equals or not all(keys):
         raise ConfigError(f"{name}: expected PATH=VALUE, as in --set audio.output.volume=40")
+    if "[" in path:
+        raise ConfigError(
+            f"{name}: what is in a list cannot be set by itself; set the list, as in --set 'wake.words=[{{model: alexa}}]'"
+        )
     new = compose(value, name) or ScalarNode(TAG + "null", "", *_marks(name))
     for depth, key in enumerate(keys):
         if not isinstance(root, MappingNode):
@@ -168,13 +176,23 @@ def _marks(name: str) -> tuple[yaml.Mark, yaml.Mark]:
     return mark, mark
 
 
+_DEEPEST = 50
+"""Sections inside each other; a tenth of what Python's stack holds of their reading."""
+
 _REMEDIES: tuple[tuple[str, str], ...] = (
     (r"character '\\t'", "indent with spaces, not with tabs"),
+    (r"character '[@`%]'|undefined alias|expected alphabetic", "a text that begins with this character needs quotes"),
+    (r"unexpected end of stream", "a quote is not closed"),
+    (r"expected the node content", "a value is missing here; one that holds a # needs quotes"),
+    (r"another document", "only one can be read: remove the line ---"),
     (r"mapping values are not allowed", 'a text that holds ": " needs quotes, and a key must stand below the one above it'),
     (r"expected <block end>", "the line is indented differently from those that it belongs to"),
     (r"could not find expected ':'", 'a line must be "key: value"'),
     (r"expected ',' or '[\]}]'", "a bracket is not closed"),
 )
+
+_UNFINISHED = r"could not find expected ':'|unexpected end of stream|, but got '<stream end>'"
+"""Problems that are seen only where something else begins: the mark of their context is where what they speak of began."""
 
 
 def _place(name: str, line: int) -> str:
@@ -185,6 +203,8 @@ def _say(error: yaml.YAMLError, text: str, name: str) -> str:
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position)
         return f"{_place(name, line)}: not YAML: the character U+{error.character:04X} is not allowed"
-    mark, problem = getattr(error, "problem_mark", None), str(getattr(error, "problem", error))
+    problem = str(getattr(error, "problem", error))
+    mark = getattr(error, "context_mark" if re.search(_UNFINISHED, problem) else "problem_mark", None)
     remedy = next((f"; {words}" for pattern, words in _REMEDIES if re.search(pattern, problem)), "")
-    return f"{_place(name, mark.line if mark else 0)}: not YAML: {problem}{remedy}"
+    line = min(mark.line, text.rstrip().count("\n")) if mark else 0  # what is missing at the end is missed in the last line
+    return f"{_place(name, line)}: not YAML: {problem}{remedy}"

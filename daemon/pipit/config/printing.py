@@ -79,6 +79,8 @@ _HEADER = """\
 #   !credential NAME    a systemd credential, for which the service needs LoadCredentialEncrypted=NAME
 #   !env NAME           an environment variable
 #   !file PATH          a file that not everybody can read
+#
+# Paths may be relative to the folder of this file. The service sees nothing below /home: keep them here, in /etc/pipit.
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ class Reader:
 
     Args:
         file: its name in messages.
-        folder: what relative paths of `!file` are relative to.
+        folder: what relative paths in it are relative to; those of overrides are relative to the working directory.
     """
 
     def __init__(self, file: str, folder: Path) -> None:
@@ -70,7 +71,8 @@ class Reader:
         if is_null(node):
             return {}
         if not isinstance(node, MappingNode) or not _is_plain(node):
-            self.report(node, path, f"expected a section, found {found(node)}" if _is_plain(node) else _bad_tag(node, Kind()))
+            wrong = f"expected a section, found {found(node)}{colon_hint(node)}" if _is_plain(node) else _bad_tag(node, Kind())
+            self.report(node, path, wrong)
             return None
         result: dict[str, tuple[Node, Node]] = {}
         for key, value in node.value:
@@ -154,7 +156,7 @@ class Reader:
 
     def _secret(self, node: ScalarNode, path: str) -> Any:
         try:
-            return fetch(node.tag, node.value, self._folder)
+            return fetch(node.tag, node.value, self._base(node))
         except ConfigError as error:
             self.report(node, path, str(error))
             return Secret("stand-in")  # so that what else is wrong with its section is found, too
@@ -168,7 +170,14 @@ class Reader:
             problem = f"expected {expected(kind, option)}, found {found(node)}{_hint(node, value, kind, option)}"
         elif type(value) in (int, float):
             problem = _out_of_bounds(value, option)
-        return value if problem is None else self.report(node, path, problem)
+        if problem is not None:
+            return self.report(node, path, problem)
+        is_path = isinstance(value, str) and value.lower().endswith(option.paths)
+        return str(self._base(node) / os.path.expanduser(value)) if is_path else value
+
+    def _base(self, node: Node) -> Path:
+        """Return the folder that a relative path is relative to."""
+        return self._folder if node.start_mark.name == self._file else Path()
 
     def _untouched(self, node: Node, path: str) -> Any:
         """Make plain Python of whatever stands there."""
@@ -267,10 +276,33 @@ def _hint(node: ScalarNode, value: Any, kind: Kind, option: Option) -> str:
         if number and (number[2] or node.style):
             return f"; write {number[1]}" + (f", the unit is {option.unit} anyway" if number[2] else " without quotes")
     if isinstance(value, str) and bool in kind.scalars and value.lower() in _SPOKEN:
-        return f"; write {_SPOKEN[value.lower()]}"
+        return f"; write {_SPOKEN[value.lower()]}" + (" without quotes" if node.style else "")
+    if value is False and kind.nullable:
+        return "; write null"
+    if isinstance(value, str) and (meant := _wrapped(value, kind)):
+        return f"; write {meant}"
     if not isinstance(value, str) and str in kind.scalars and not option.choices:
         return f'; write "{node.value}" with quotes'
     return did_you_mean(node.value, map(str, option.choices))
+
+
+def _wrapped(text: str, kind: Kind) -> str | None:
+    """Return what may have been meant by a text in the place of a section or a list: "[Sonos]", "{device: Jabra}"."""
+    if str in kind.scalars or ("," not in text and " " in text):
+        return None
+    if kind.item is not None:
+        inner = text if str in kind.item.scalars else _wrapped(text, kind.item)
+        return None if inner is None else f"[{inner}]"
+    first = entries(kind.section)[0] if kind.section is not None else None
+    if first is None or str not in first.kind.scalars or first.option.choices:
+        return None
+    return f"{{{first.name}: {text}}}"
+
+
+def colon_hint(node: Node) -> str:
+    """Say what is wrong where a key and its value became one text."""
+    joined = re.match(r"(\w+):\S", node.value) if isinstance(node, ScalarNode) else None
+    return f'; a space belongs after the colon of "{joined[1]}:"' if joined else ""
 
 
 def _is_plain(node: Node) -> bool:
@@ -297,6 +329,6 @@ _READ: Mapping[str, Any] = {
     "str": str,
 }
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-_SPOKEN = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+_SPOKEN = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
 _LONGEST = 40
 _WHERE_SECRETS_GO = "write !credential NAME, !env NAME or !file PATH"

@@ -49,10 +49,10 @@ class Conversation:
 class Sounds:
     """Short sounds: true for the built-in one, false for none, or the path of a WAV file."""
 
-    wake: bool | str = option(True, "When Pipit was called.", example="/etc/pipit/wake.wav")
-    done: bool | str = option(True, "When a conversation ends, and when the microphone is muted.")
-    error: bool | str = option(True, "When something went wrong.")
-    timer: bool | str = option(True, "When a timer rings, every two seconds.")
+    wake: bool | str = option(True, "When Pipit was called.", example="wake.wav", paths=(".wav",))
+    done: bool | str = option(True, "When a conversation ends, and when the microphone is muted.", paths=(".wav",))
+    error: bool | str = option(True, "When something went wrong.", paths=(".wav",))
+    timer: bool | str = option(True, "When a timer rings, every two seconds.", paths=(".wav",))
 
     def __post_init__(self) -> None:
         chosen = {"wake": self.wake, "done": self.done, "error": self.error, "timer": self.timer}
@@ -81,7 +81,7 @@ class NearMisses:
 
     keep: bool = option(False, "Whether five seconds of sound are kept as a WAV file each time. They are counted in any case.")
     most: int = option(100, "How many files are kept, 160 kB each; the oldest go first.", minimum=1, maximum=10000)
-    folder: str = option("/var/lib/pipit/near-misses", "Where they are kept.")
+    folder: str = option("/var/lib/pipit/near-misses", "Where they are kept.", paths=("",))
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ class Option:
     """The allowed values; empty means any. They speak of their own type only: `int | str` with ("auto",) is any number, or auto."""
     example: Any = None
     """A value worth showing in the YAML comment when the default says little."""
+    paths: tuple[str, ...] = ()
+    """Endings by which a text is the path of a file, "" any text. A relative one is relative to the configuration."""
 
 
 def option(
@@ -44,9 +46,10 @@ def option(
     maximum: float | None = None,
     choices: tuple[Any, ...] = (),
     example: Any = None,
+    paths: tuple[str, ...] = (),
 ) -> Any:
     """Declare a settings field; without a default (or factory) the option is required."""
-    metadata = {"option": Option(doc, unit, minimum, maximum, choices, example)}
+    metadata = {"option": Option(doc, unit, minimum, maximum, choices, example, paths)}
     if factory is not None:
         return dataclasses.field(default_factory=factory, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)

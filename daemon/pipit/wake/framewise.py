@@ -53,7 +53,8 @@ class Word:
     model: str = option(
         "hey_jarvis",
         "Name of an installed model (`pipit models` lists them), or the path of your own: .tflite, or .onnx (stock: .onnx only).",
-        example="/etc/pipit/hey_pipit.tflite",
+        example="hey_pipit.tflite",
+        paths=(".tflite", ".onnx"),
     )
     threshold: float = option(
         0.5,

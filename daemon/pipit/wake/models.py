@@ -72,7 +72,7 @@ class Collection:
             ConfigError: there is none; lists what there is.
         """
         if "/" in model or model.endswith(SUFFIXES):
-            path = Path(model).expanduser().absolute()
+            path = Path(model).absolute()
             self._check(path)
             return _name(path), path
         if model not in self.files:
@@ -82,7 +82,12 @@ class Collection:
     def _check(self, path: Path) -> None:
         if path.suffix not in self._suffixes:
             raise ConfigError(f"{path} is no wake word model for this engine: its name must end in {' or '.join(self._suffixes)}")
-        if not path.is_file():
+        try:
+            there = path.is_file()
+        except PermissionError as error:
+            remedy = "keep it beside the configuration; the service sees nothing below /home"
+            raise ConfigError(f"{path}: this user may not look there: {remedy}") from error
+        if not there:
             raise ConfigError(f"{path} does not exist{_neighbours(path, self._suffixes)}")
 
     def _unknown(self, model: str) -> str:

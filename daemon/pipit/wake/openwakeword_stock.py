@@ -6,6 +6,7 @@ onnxruntime, because tflite-runtime, which 0.6.0 would use by itself, cannot be 
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ class Settings(framewise.Settings):
         None,
         "Folder with melspectrogram.onnx, embedding_model.onnx and the words' .onnx files. Null: where the package keeps its own.",
         example="/var/lib/pipit/openwakeword",
+        paths=("",),
     )
 
 
@@ -43,8 +45,8 @@ def build(settings: Settings) -> Engine:
         ConfigError: the package or a model is missing or unusable.
     """
     package = _package()
-    folder = Path(settings.folder or Path(package.__file__).parent / "resources/models").expanduser().absolute()
-    missing = [name for name in _FEATURES if not (folder / name).is_file()]
+    folder = Path(settings.folder or Path(package.__file__).parent / "resources/models").absolute()
+    missing = [name for name in _FEATURES if not os.path.isfile(folder / name)]
     if missing:
         raise ConfigError(f"wake.folder: {' and '.join(missing)} are not in {folder}: {_MODELS_REMEDY}")
     files = locate([word.model for word in settings.words], Collection([folder], (".onnx",), _MODELS_REMEDY))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -35,7 +36,7 @@ def build(settings: Settings) -> Speak:
     wrong = []
     if program is None:
         wrong.append(f"service.speak.engine: the program {PROGRAM} is not installed")
-    if not Path(model).is_file():
+    if not os.path.isfile(model):
         wrong.append(f'service.speak.model: there is no file "{model}"')
     rate_hz = _rate_hz(Path(f"{model}.json"), wrong)
     if wrong or program is None:

@@ -59,7 +59,9 @@ class SpeakSettings:
     )
     url: str | None = option(None, "Address in place of the engine's own.", example="tcp://127.0.0.1:10200")
     api_key: Secret | None = option(None, "Key, where it is not that of the service.")
-    model: str | None = option(None, "Model, in the engine's words; Piper's is a file. Null: the engine's default.")
+    model: str | None = option(
+        None, "Model, in the engine's words; Piper's is a file, NAME.onnx. Null: the engine's default.", paths=(".onnx",)
+    )
     speed: float = option(1.0, "How fast it talks.", minimum=0.5, maximum=2)
     transport: str = option(
         "live",
