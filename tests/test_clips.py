@@ -125,6 +125,11 @@ def test_the_oldest_go_first_and_what_is_not_ours_stays(tmp_path: Path) -> None:
     assert {"notes.txt", "my own recording.wav"} < {path.name for path in folder.iterdir()}
 
 
+def test_a_folder_that_is_closed_to_this_user_is_not_taken_for_an_empty_one(closed: Path) -> None:
+    with pytest.raises(PermissionError):
+        read(closed)
+
+
 def test_two_in_one_second_have_names_of_their_own(box: Box, tmp_path: Path) -> None:
     for _ in range(2):
         box.clips.missed(NEAR)

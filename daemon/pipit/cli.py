@@ -9,6 +9,7 @@ What takes long to import is imported by the command that needs it, where Ctrl-C
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -27,6 +28,8 @@ DEFAULT_CONFIG = Path("/etc/pipit/pipit.yaml")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
+    if sys.stdout is None:  # closed by who started this, as with >&-
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for as long as this process lives)
     options = _parser().parse_args(arguments)
     try:
         status: int = options.command(options)
@@ -40,9 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except BrokenPipeError:  # whoever read what is printed, such as `head`, has seen enough
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still writes at its end
-        return 128 + signal.SIGPIPE
+        if error.errno == errno.EPIPE:  # whoever read what is printed, such as `head`, has seen enough
+            return 128 + signal.SIGPIPE
+        print(f"pipit: {error.strerror}: {error.filename or 'what is printed goes to a full disk'}", file=sys.stderr)
+        return 1
     return status
 
 
@@ -77,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     add("devices", _devices, "list microphones and loudspeakers")
     add("models", _models, "list wake words and their licences")
     sub = add("meter", _meter, "show level, voice, scores and processor time of the ears, live (not beside the daemon)", configured)
-    sub.add_argument("--seconds", type=float, help="how long; default: until Ctrl-C")
+    sub.add_argument("--seconds", type=_seconds, help="how long; default: until Ctrl-C")
     sub = add("doctor", _doctor, "look for faults (not beside the daemon)")
     actions = sub.add_subparsers(title="actions", required=True, metavar="ACTION")
     summary = "play a test sound: level at the microphone, delay, dB removed, and what to do"
@@ -106,9 +114,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _seconds(text: str) -> float:
+    if not (seconds := float(text)) > 0:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
+    return seconds
+
+
 def _run(options: argparse.Namespace) -> int:
     import asyncio
+    import gc
 
+    gc.disable()  # `app.run` turns it on: nothing of what is imported until then is garbage
     from pipit import app, config
 
     def load() -> config.Config:
@@ -168,6 +184,8 @@ def _reload(options: argparse.Namespace) -> int:
         print(f"{path}: changed")
     for path in answer["needs_restart"]:
         print(f"{path}: changes when Pipit is restarted")
+    if not any(answer.values()):
+        print("nothing has changed")
     return 0
 
 
@@ -251,7 +269,10 @@ def _wake_tune(options: argparse.Namespace) -> int:
     engine = plugins.build("wake", config.wake)
     words = getattr(config.wake.settings, "words", ())
     present = {name: word.threshold for name, word in zip(engine.words, words, strict=True)}
-    kept = [clip for clip in clips.read(folder) if clip.word in present]
+    try:
+        kept = [clip for clip in clips.read(folder) if clip.word in present]
+    except OSError as error:
+        raise PipitError(f"{folder}: cannot be read ({error.strerror}); what the service keeps is for root: try sudo") from error
     scored = []
     for clip in kept:
         highest = curves.peaks(curves.curve(engine, curves.read(clip.path)))[clip.word]

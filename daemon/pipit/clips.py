@@ -11,6 +11,7 @@ Nothing of it leaves the device. A file is named after what happened, "false-hey
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable
@@ -53,12 +54,20 @@ class Clip:
 
 
 def read(folder: Path) -> list[Clip]:
-    """List what a folder holds, oldest first; files with other names are left alone."""
+    """List what a folder holds, oldest first; files with other names are left alone.
+
+    Raises:
+        OSError: the folder cannot be looked into; one that does not exist holds nothing.
+    """
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
     found = []
-    for path in folder.glob("*.wav"):
-        match = _NAME.fullmatch(path.name)
+    for name in names:
+        match = _NAME.fullmatch(name)
         if match and match["kind"] in KINDS:
-            found.append((match["time"], path.name, Clip(path, match["kind"], match["word"], float(match["score"]))))
+            found.append((match["time"], name, Clip(folder / name, match["kind"], match["word"], float(match["score"]))))
     return [clip for _, _, clip in sorted(found, key=lambda each: each[:2])]
 
 

@@ -84,6 +84,21 @@ async def test_the_socket_of_a_daemon_that_was_killed_is_replaced(folder: Path) 
         assert await ask("double", 1) == {"value": 2}
 
 
+async def test_a_daemon_that_hangs_is_not_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "_ANSWER_S", 0.1)
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(str(folder / "control"))
+        deaf.listen()
+        with pytest.raises(PipitError, match=r"/control: Pipit has not answered within 0.1 s; `systemctl status pipit` says more"):
+            await ask("status")
+
+
+async def test_a_socket_in_a_folder_of_somebody_else(closed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "SERVICE_FOLDER", closed)
+    with pytest.raises(PipitError, match=f"{closed}/control: only root and the group pipit may talk to the service; try sudo"):
+        await ask("status")
+
+
 async def test_the_socket_of_a_daemon_that_lives_is_left_alone(folder: Path) -> None:
     async with serving(folder):
         records = Records()

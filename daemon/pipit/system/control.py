@@ -31,6 +31,11 @@ _NO_PLACE = "XDG_RUNTIME_DIR is not set; log in, or set it to a folder of yours 
 _PATIENCE_S = 5.0
 """How long a client may take to send its line, and the daemon to answer; reloading waits for a disk at the most."""
 
+_ANSWER_S = 2.0
+"""How long whoever asks waits for anything but reloading: the daemon answers between two blocks of sound, unless it hangs."""
+
+_ASK_SYSTEMD = "`systemctl status pipit` says more"
+
 
 def folder() -> Path | None:
     """Return where the daemon makes its socket: systemd's runtime folder for it, or the user's; None: there is neither."""
@@ -117,27 +122,31 @@ def ask(command: str, value: Any = None) -> Mapping[str, Any]:
         PipitError: no daemon answers, or it refused.
     """
     own = folder()
-    paths = [place / "control" for place in (SERVICE_FOLDER, own) if place is not None]
-    path = next((path for path in paths if path.exists()), None)
-    if path is None:
-        hint = "" if own is not None else f" (one that you started yourself is not found: {_NO_PLACE})"
-        raise PipitError(f"Pipit is not running: there is no {' nor '.join(map(str, dict.fromkeys(paths)))}{hint}")
-    try:
-        answer = _exchange(path, {"command": command, "value": value})
-    except PermissionError:
-        raise PipitError(f"{path}: only root and the group pipit may talk to the service; try sudo") from None
-    except ConnectionRefusedError:
-        raise PipitError(f"Pipit is not running: nobody listens at {path}") from None
-    except OSError as error:
-        raise PipitError(f"{path}: Pipit does not answer ({error}); is the service running?") from error
-    if "error" in answer:
-        raise PipitError(str(answer["error"]))
-    return answer
+    paths = list(dict.fromkeys(place / "control" for place in (SERVICE_FOLDER, own) if place is not None))
+    patience_s = 2 * _PATIENCE_S if command == "reload" else _ANSWER_S
+    for path in paths:
+        try:
+            answer = _exchange(path, {"command": command, "value": value}, patience_s)
+        except FileNotFoundError:
+            continue
+        except PermissionError:
+            raise PipitError(f"{path}: only root and the group pipit may talk to the service; try sudo") from None
+        except ConnectionRefusedError:
+            raise PipitError(f"Pipit is not running: nobody listens at {path}; {_ASK_SYSTEMD}") from None
+        except TimeoutError:
+            raise PipitError(f"{path}: Pipit has not answered within {patience_s:g} s; {_ASK_SYSTEMD}") from None
+        except OSError as error:
+            raise PipitError(f"{path}: Pipit does not answer ({error}); {_ASK_SYSTEMD}") from error
+        if "error" in answer:
+            raise PipitError(str(answer["error"]))
+        return answer
+    hint = "" if own is not None else f" (one that you started yourself is not found: {_NO_PLACE})"
+    raise PipitError(f"Pipit is not running: there is no {' nor '.join(map(str, paths))}{hint}; {_ASK_SYSTEMD}")
 
 
-def _exchange(path: Path, request: Mapping[str, Any]) -> Mapping[str, Any]:
+def _exchange(path: Path, request: Mapping[str, Any], patience_s: float) -> Mapping[str, Any]:
     with socket.socket(socket.AF_UNIX) as line:
-        line.settimeout(2 * _PATIENCE_S)
+        line.settimeout(patience_s)
         line.connect(str(path))
         line.sendall(json.dumps(request).encode() + b"\n")
         with line.makefile("rb") as answers:
