@@ -30,7 +30,7 @@ from pipit.services import (
     UserStopped,
     UserText,
 )
-from pipit.services.cascade import Call, Item, Text, espeak_speak, sphinx_hear
+from pipit.services.cascade import Call, Item, StageError, Text, espeak_speak, sphinx_hear
 from pipit.services.cascade.dialogue import CANCELLED
 from pipit.services.cascade.guarded import Stages
 from pipit.services.cascade.offline_think import STANDS_IN
@@ -239,6 +239,18 @@ async def test_a_failure_at_a_pause_is_nobodys_business() -> None:
         assert not talk.of(Failed)
 
 
+async def test_what_failed_at_a_pause_is_tried_again_when_the_turn_is_over() -> None:
+    async with talking(with_model(model := Scripted(StageError("retryable", "too busy"), Text("It is noon.")), SLOW)) as talk:
+        await talk.until(Ready)
+        await talk.hears("what time is it", pause_ms=600)
+        while not model.asked:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await talk.silence(1700)
+        done = await talk.until(ReplyDone)
+        assert talk.said(done.reply) == "It is noon."
+        assert not talk.of(Failed)
+
+
 async def test_tools_never_run_at_a_pause() -> None:
     async with serving() as server:
         session = build(at(server, turn=SLOW))(Opening(tools=(CLOCK,)))
@@ -311,6 +323,21 @@ async def test_who_goes_on_before_the_transcript_is_there_has_said_one_thing() -
         [once] = [exchange for exchange in transcribed(server) if exchange.finished]
         both = len(speech.say("hey jarvis")) + len(speech.say("what time is it"))
         assert len(once.asked["file"]) > 2 * both
+
+
+async def test_who_goes_on_before_anybody_has_taken_the_transcript_has_said_one_thing() -> None:
+    async with serving() as server, talking(build(at(server, turn=SLOW))()) as talk:
+        await talk.until(Ready)
+        await talk.hears("hey jarvis", pause_ms=600)
+        while not (asked(server) and asked(server)[0].finished):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        # The loop was busy: the end of the turn and what is said after it come at once.
+        await talk.sound(np.concatenate((np.zeros(1700 * 16, np.int16), speech.say("what time is it"))))
+        await talk.silence(2300)
+        await talk.until(ReplyDone)
+        both = len(speech.say("hey jarvis")) + len(speech.say("what time is it"))
+        assert len(transcribed(server)[-1].asked["file"]) > 2 * both
+        assert talk.heard == ["what time is it"]
 
 
 # -- interruptions -----------------------------------------------------------------------------------------------------------------
@@ -449,6 +476,46 @@ async def test_without_rounds_no_tool_is_offered() -> None:
         assert "tools" not in asked(server)[0].asked
 
 
+class Scripted:
+    """A language model that answers in a given order; what is an error is raised."""
+
+    stands_in = ""
+
+    def __init__(self, *answers: Text | Call | StageError) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+
+    async def open(self) -> None:
+        pass
+
+    async def release(self) -> None:
+        pass
+
+    async def think(self, items: Sequence[Item], tools: Sequence[Declaration]) -> AsyncGenerator[Text | Call, None]:
+        self.asked += 1
+        answer = self.answers.pop(0)
+        if isinstance(answer, StageError):
+            raise answer
+        yield answer
+
+
+def with_model(model: Scripted, turn: TurnSettings = TurnSettings(), tool_rounds: int = 0) -> CascadeSession:  # noqa: B008 (frozen)
+    settings = Settings(think=ThinkSettings(tool_rounds=tool_rounds), turn=turn)
+    stages = Stages(sphinx_hear.build(settings), model, espeak_speak.build(settings), 5.0, 5.0)
+    return CascadeSession(stages, settings, Opening(tools=(CLOCK,)))
+
+
+@pytest.mark.parametrize("answer", [Text("\N{THUMBS UP SIGN}"), Text("**"), Call("c1", "get_time", "{}")], ids=str)
+async def test_an_answer_of_which_nothing_can_be_spoken_leaves_nobody_waiting(answer: Text | Call) -> None:
+    async with talking(with_model(Scripted(answer))) as talk:
+        await talk.until(Ready)
+        await talk.hears("what time is it")
+        done = await talk.until(ReplyDone)
+        assert done.status == "completed"
+        assert talk.said(done.reply) == ""
+        assert not talk.of(ToolCall), "no rounds, so it may not call"
+
+
 class Obsessed:
     """A language model that wants to know the time whatever it is asked, and whatever it is offered."""
 
@@ -517,6 +584,18 @@ async def test_when_the_network_is_gone_the_local_service_takes_over_and_says_so
         await talk.hears("what time is it")
         await talk.until(ReplyDone, 3)
         assert [talk.said(done.reply) for done in talk.of(ReplyDone)] == [STANDS_IN, "It is two oh five.", "It is two oh five."]
+
+
+@pytest.mark.parametrize(("heard_ms", "again"), [(0, True), (60_000, False)])
+async def test_that_another_provider_answers_is_said_until_it_was_heard(heard_ms: int, again: bool) -> None:
+    session = build(Settings(greeting="Kitchen here."), "local")(Opening(tools=(CLOCK,), instead_of="cascade"))
+    async with talking(session, {"get_time": {"time": "14:05"}}) as talk:
+        greeting = await talk.until(ReplyDone)
+        assert talk.said(greeting.reply) == f"{STANDS_IN}Kitchen here."
+        await talk.session.interrupt(greeting.reply, heard_ms, by_service=True)  # the person asks in one breath with the wake word
+        await talk.hears("what time is it")
+        await talk.until(ReplyText, when=lambda event: event.text == "It is two oh five.")
+        assert ("".join(event.text for event in talk.of(ReplyText)).count(STANDS_IN) == 2) is again
 
 
 # -- what goes wrong ---------------------------------------------------------------------------------------------------------------

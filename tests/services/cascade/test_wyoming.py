@@ -67,6 +67,12 @@ class Failing(Server):
         return False
 
 
+class Babbling(Server):
+    async def handle_event(self, event: Event) -> bool:
+        await self.write_event(Event("error", {"text": 5}))
+        return False
+
+
 @contextlib.asynccontextmanager
 async def served(handler: type[Server]) -> AsyncIterator[str]:
     kind = type("Serving", (handler,), {"got": ()})
@@ -128,6 +134,12 @@ async def test_the_servers_failure_is_told() -> None:
             async for _ in speaking(url).speak(said("Good morning.")):
                 pass
         with pytest.raises(StageError, match="failed"):
+            await hearing(url).hear(np.zeros(16000, np.int16))
+
+
+async def test_a_failure_that_makes_no_sense_is_a_failure_of_the_server() -> None:
+    async with served(Babbling) as url:
+        with pytest.raises(StageError, match="no Wyoming event"):
             await hearing(url).hear(np.zeros(16000, np.int16))
 
 

@@ -37,16 +37,15 @@ class Attempt:
     ) -> None:
         self.samples = samples
         self.version = version
+        self.understood = False
+        """Somebody has asked for the words, and has got them or knows that they are lost."""
+        self.failed = False
+        """Hearing or thinking did, so far."""
         self._hear = hear
         self._ask = ask
         self._text: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._parts: asyncio.Queue[Part | StageError | None] = asyncio.Queue()
         self._task = spawn(self._run())
-
-    @property
-    def transcribed(self) -> bool:
-        """Whether the words are known, or known to be lost."""
-        return self._text.done()
 
     async def text(self) -> str | None:
         """Return what was said; see `Hear.hear`.
@@ -54,7 +53,10 @@ class Attempt:
         Raises:
             StageError: it could not be transcribed.
         """
-        return await asyncio.shield(self._text)
+        try:
+            return await asyncio.shield(self._text)
+        finally:
+            self.understood = self._text.done()
 
     async def parts(self) -> AsyncGenerator[Part, None]:
         """Yield what the model answers, from the beginning; may be asked for once.
@@ -75,6 +77,7 @@ class Attempt:
         try:
             text = await self._hear(self.samples)
         except StageError as error:
+            self.failed = True
             self._text.set_exception(error)
             self._text.exception()  # it may be dropped, and nobody ask
             return
@@ -86,6 +89,7 @@ class Attempt:
                 async for part in parts:
                     self._parts.put_nowait(part)
         except StageError as error:
+            self.failed = True
             self._parts.put_nowait(error)
         else:
             self._parts.put_nowait(None)

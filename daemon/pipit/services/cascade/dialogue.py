@@ -68,6 +68,10 @@ class Dialogue:
             self._replies[name].script.cut(samples)
             self.version += 1
 
+    def was_heard(self, beginning: str) -> bool:
+        """Return whether a reply that begins so was heard that far."""
+        return any(reply.script.text.startswith(beginning) for reply in self._replies.values())
+
     def items(self) -> list[Item]:
         """Return what the model is told; each call is followed by its result."""
         items: list[Item] = []

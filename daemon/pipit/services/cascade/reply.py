@@ -31,7 +31,9 @@ class Reply:
         self.script = script
         self._emit = emit
         self._called = called
-        self._begun = self._over = False
+        self.begun = False
+        """There is something to say, and it was said so."""
+        self._over = False
         self._joiner = Joiner()
 
     async def speak(
@@ -80,13 +82,13 @@ class Reply:
 
     def begin(self) -> None:
         """Say that there is a reply."""
-        if not self._begun and not self._over:
-            self._begun = True
+        if not self.begun and not self._over:
+            self.begun = True
             self._emit(ReplyStarted(self.name))
 
     def end(self, status: str, reason: str = "") -> None:
         """Say that no more of it follows."""
-        if self._begun and not self._over:
+        if self.begun and not self._over:
             self._emit(ReplyDone(self.name, status, reason))
         self._over = True
 

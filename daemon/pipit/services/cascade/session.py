@@ -87,6 +87,7 @@ class CascadeSession:
         self._dialogue = Dialogue(opening.history)
         self._letters_per_s = LETTERS_PER_S
         self._preface = stages.think.stands_in if opening.instead_of else ""
+        """What is said first, until it was heard."""
         self._queue: asyncio.Queue[Event] = asyncio.Queue()
         self._begun = self._open = self._over = False
         self._closing: asyncio.Task[None] | None = None
@@ -257,8 +258,8 @@ class CascadeSession:
             self._begin(self._nothing)
             return
         self._warm("speak")
-        if self._attempt is not None and self._attempt.version != self._dialogue.version:
-            self._forget()  # the model was told something else
+        if self._attempt is not None and (self._attempt.failed or self._attempt.version != self._dialogue.version):
+            self._forget()  # it may work now, or the model was told something else
         attempt = self._attempt = self._attempt or self._try(utterance)
         self._begin(lambda: self._answer(attempt))
 
@@ -276,7 +277,7 @@ class CascadeSession:
         work, self._work = self._work, None
         if work is not None:
             work.cancel()
-        goes_on = status == "interrupted" and work is not None and self._attempt is not None and not self._attempt.transcribed
+        goes_on = status == "interrupted" and work is not None and self._attempt is not None and not self._attempt.understood
         self._carried = self._attempt.samples if goes_on and self._attempt is not None else _NONE
         self._forget()
         self._answers.clear()
@@ -362,8 +363,10 @@ class CascadeSession:
         """Speak the model's answer, run the tools that it calls, and ask it again until it calls none."""
         rounds = self._settings.think.tool_rounds
         for number in range(rounds + 1):
-            await self._speak(parts, like, may_call=number < rounds)
+            said = await self._speak(parts, like, may_call=number < rounds)
             if not self._answers:
+                if not said:  # a picture, say, or a call that it may not make
+                    await self._nothing()
                 return
             await asyncio.gather(*self._answers.values())
             self._answers.clear()
@@ -373,12 +376,14 @@ class CascadeSession:
         """Return what the model may call in a round."""
         return self._opening.tools if number < self._settings.think.tool_rounds else ()
 
-    async def _speak(self, parts: AsyncGenerator[Part, None], like: Sample | None, *, may_call: bool) -> None:
+    async def _speak(self, parts: AsyncGenerator[Part, None], like: Sample | None, *, may_call: bool) -> bool:
+        """Speak what the model answers; return whether that was anything."""
+        preface = "" if self._dialogue.was_heard(self._preface) else self._preface
         reply = self._new_reply(may_call=may_call)
-        preface, self._preface = self._preface, ""
         await reply.speak(self._stages, parts, like, self._pronunciation, preface)
         self._letters_per_s = reply.script.letters_per_s
         self._reply = None
+        return reply.begun
 
     def _new_reply(self, *, may_call: bool) -> Reply:
         self._replies += 1

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pipit import dial
 from pipit.services.cascade import StageError
 from pipit.services.cascade.refusals import problems as address_problems
-from pipit.services.wire import Malformed, mapping, parse, text, whole
+from pipit.services.wire import Malformed, mapping, parse, sentence, text, whole
 
 LINE_BYTES = 65536
 LARGEST_BYTES = 4 << 20
@@ -82,12 +82,13 @@ class Wyoming:
             data = {**mapping(head, "data", optional=True), **(parse(more) if more else {})}
             payload = await self._block(whole(head, "payload_length", 0))
             kind = text(head, "type")
+            failed = text(data, "text", "") if kind == "error" else None
         except (asyncio.IncompleteReadError, OSError) as error:
             raise StageError("retryable", f"{self._host} closed the connection") from error
         except (asyncio.LimitOverrunError, Malformed) as error:
             raise StageError("retryable", f"{self._host} sent something that is no Wyoming event") from error
-        if kind == "error":
-            raise StageError("retryable", f"{self._host} failed ({text(data, 'text', '')[:200]})")
+        if failed is not None:
+            raise StageError("retryable", f"{self._host} failed ({sentence(failed)})")
         return kind, data, payload
 
     async def _block(self, size: int) -> bytes:
