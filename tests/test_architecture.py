@@ -96,8 +96,9 @@ IMPORTED_WHEN_CHOSEN = {
     "pyopen_wakeword",
     "pywebrtc_audio",
     "systemd",
+    "websockets",
 }
-"""`pipit --help` and the daemon's start work without these."""
+"""`pipit --help` and the daemon's start work without these. (websockets is loaded once Pipit listens.)"""
 
 STANDARD = sys.stdlib_module_names | {"_typeshed"}
 """_typeshed exists for type checkers only."""

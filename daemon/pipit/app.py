@@ -7,7 +7,7 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from functools import partial
@@ -179,11 +179,13 @@ async def run(config: Config, reread: Callable[[], Config]) -> None:
 
     button.start(conductor.post_edge)
     hearing.start()
-    gc.freeze()  # what lives for ever need not be looked at by the collector, whose pauses would hold up the callbacks
+    _keep_all()
+    gc.enable()
     try:
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(lamp.run()),
+                tasks.create_task(_prepare(openers, conductor.ready)),
                 tasks.create_task(conductor.supervise()),
                 tasks.create_task(keep_fed(notify, Pulse(_PATIENCE_S), vitals, record)),
                 tasks.create_task(watch(canceller, duplex, kept.folder(), record)),
@@ -202,6 +204,19 @@ async def run(config: Config, reread: Callable[[], Config]) -> None:
         engine.close()
         if clips is not None:
             clips.close()
+
+
+def _keep_all() -> None:
+    """Have the collector, whose pauses would hold up the callbacks, never again look at what there is by now."""
+    gc.freeze()
+
+
+async def _prepare(providers: Iterable[Provider], ready: asyncio.Event) -> None:
+    """Load what only a conversation needs, once Pipit listens."""
+    await ready.wait()
+    for provider in providers:
+        await asyncio.to_thread(provider.open.prepare)
+    _keep_all()
 
 
 def check(reading: Reading) -> None:

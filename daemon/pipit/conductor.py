@@ -70,6 +70,8 @@ class Conductor:
     ) -> None:
         self.stopped = asyncio.Event()
         """Set when everything has been said and closed."""
+        self.ready = asyncio.Event()
+        """Set when Pipit listens for the first time."""
         self.machine = machine
         self.conversations = 0
         """How many were begun since the start."""
@@ -94,7 +96,6 @@ class Conductor:
         self._timer: asyncio.TimerHandle | None = None
         self._conversation: Conversation | None = None
         self._tasks = Tasks(failed)
-        self._ready = False
         self._opened = False
         self._complaint = ""  # why the device could not be opened, as last recorded
 
@@ -176,8 +177,8 @@ class Conductor:
             self._notify.status(STATUS[state])
         if isinstance(event, events.CaptureRunning):
             self._complaint = ""
-        if state is State.IDLE and not self._ready:
-            self._ready = True
+        if state is State.IDLE and not self.ready.is_set():
+            self.ready.set()
             self._notify.ready(STATUS[state])
             self._record("ready", "ready: nothing leaves this device before the wake word or the button")
 

@@ -19,7 +19,8 @@ from websockets.frames import Close
 from websockets.http11 import Response
 
 from pipit.services import Ended, Event, Failed
-from pipit.services.failures import closed, explain
+from pipit.services.closing import closed
+from pipit.services.failures import explain
 
 SECRET = "sk-test-0123456789"
 

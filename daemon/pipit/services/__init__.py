@@ -106,6 +106,9 @@ class Opener(Protocol):
     def __call__(self, opening: Opening = NEW, /) -> Session:
         """Return a session that has not been opened yet."""
 
+    def prepare(self) -> None:
+        """Load what the first session would otherwise wait for. Called once Pipit listens, not by the event loop's thread."""
+
 
 # -- events: what a service tells us ----------------------------------------------------------------------------------------------
 

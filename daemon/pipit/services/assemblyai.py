@@ -42,10 +42,10 @@ from pipit.services import (
     UserStarted,
     UserStopped,
     UserText,
-    failures,
+    closing,
 )
+from pipit.services.sessions import Sessions
 from pipit.services.settings import ServiceSettings, check, is_loopback
-from pipit.services.websocket import sessions
 from pipit.services.wire import (
     Malformed,
     arguments,
@@ -133,7 +133,7 @@ def build(settings: Settings, name: str = "assemblyai") -> Opener:
     if problems:
         raise ConfigError(*problems)
     check(settings, "AssemblyAI", name, key_needed=settings.token_url is None)
-    return sessions(lambda opening: AssemblyAI(settings, opening), settings)
+    return Sessions(lambda opening: AssemblyAI(settings, opening), settings)
 
 
 STORED = ("encoding", "greeting", "instructions", "keyterms", "pronunciation", "turn_detection", "voice")
@@ -400,7 +400,7 @@ class AssemblyAI:
 
     def closed(self, code: int, reason: str) -> Event:
         """See `Codec.closed`."""
-        return failures.closed(code, reason, "AssemblyAI", self._secrets)
+        return closing.closed(code, reason, "AssemblyAI", self._secrets)
 
     @property
     def _secrets(self) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """Every way in which a socket can fail, in words that its owner understands, and whether trying again can help.
 
-Two functions decide: `explain` for what goes wrong on the way, `closed` for what a service means by a close code. Neither repeats a
-URL or a header: both may hold the key.
+`closing` says what a service means by a close code. Neither repeats a URL or a header: both may hold the key.
 """
 
 from __future__ import annotations
@@ -9,16 +8,14 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
 from websockets.http11 import Response
 
-from pipit.services import Ended, Event, Failed
+from pipit.services import Event, Failed
+from pipit.services.closing import Closed
 from pipit.services.wire import sentence
-
-Closed = Callable[[int, str], Event]
-"""`Codec.closed`."""
 
 _CLOCK_FAULTS = (9, 10)
 """X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED. A Raspberry Pi has no clock of its own: until the time is
@@ -26,30 +23,6 @@ synchronised, valid certificates look like this."""
 
 _RETRYABLE_STATUS = (408, 425, 429)
 """HTTP answers below 500 that are about now, not about us: time-out, too early, too many requests (RFC 9110, 6585, 8470)."""
-
-
-def closed(code: int, reason: str, title: str, secrets: Sequence[str]) -> Ended | Failed:
-    """Say what a close code means where a protocol has no words of its own for it.
-
-    Args:
-        code: RFC 6455 section 7.4.1, or the registry of WebSocket close codes (3000 unauthorized, 3003 forbidden).
-        reason: the service's words.
-        title: name of the service.
-        secrets: the key and its like, which are cut out of `reason`.
-    """
-    words = sentence(reason, secrets)
-    said = f" ({words})" if words else ""
-    match code:
-        case 1000 | 1005:
-            return Ended(words)
-        case 1008 | 3000 | 3003:
-            return Failed("config", f"{title} refused the session{said}: check service.api_key, then the rest of that section")
-        case 1002 | 1003 | 1007 | 1009 | 1010:
-            return Failed("fatal", f"{title} does not understand what Pipit sends: code {code}{said}")
-        case 1001 | 1012 | 1013:
-            return Failed("retryable", f"{title} is going away, restarting or overloaded: code {code}{said}")
-        case _:
-            return Failed("retryable", f"{title} closed the connection: code {code}{said}")
 
 
 def explain(error: BaseException, host: str, port: int, secrets: Sequence[str], closed: Closed) -> Event:

@@ -37,11 +37,11 @@ from pipit.services import (
     UserStarted,
     UserStopped,
     UserText,
-    failures,
+    closing,
 )
 from pipit.services.openai_presets import OPENAI, OPTIONAL, PRESETS, Preset, heard_field, missing, session_object
+from pipit.services.sessions import Sessions
 from pipit.services.settings import ServiceSettings, check
-from pipit.services.websocket import sessions
 from pipit.services.wire import (
     Malformed,
     arguments,
@@ -86,7 +86,7 @@ def build(settings: Settings, name: str = "openai") -> Opener:
     if problems := missing(settings, preset):
         raise ConfigError(*problems)
     check(settings, preset.title, name, key_needed=preset.key_needed)
-    return sessions(lambda opening: OpenAIRealtime(settings, preset, opening), settings)
+    return Sessions(lambda opening: OpenAIRealtime(settings, preset, opening), settings)
 
 
 BETA_NAMES: Mapping[str, str] = {
@@ -410,7 +410,7 @@ class OpenAIRealtime:
         """See `Codec.closed`."""
         if code == 4000:
             return Failed("fatal", f"{self._preset.title} refused the protocol: {self._say(reason) or 'code 4000'}")
-        return failures.closed(code, reason, self._preset.title, self._secrets)
+        return closing.closed(code, reason, self._preset.title, self._secrets)
 
     @property
     def _secrets(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import dataclasses
 import json
 import logging
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -28,24 +28,19 @@ from pipit import __version__
 from pipit.dial import race, resolve
 from pipit.fetch import Answer, FetchError, fetch, trusted
 from pipit.services import (
-    NEW,
     Codec,
     Ended,
     Event,
     Failed,
     Message,
-    Opener,
-    Opening,
     Ready,
     ReplyDone,
     ReplyStarted,
     Request,
-    Session,
     UserStarted,
     UserStopped,
     failures,
 )
-from pipit.services.settings import ServiceSettings
 from pipit.services.wire import sentence
 
 MESSAGE_BYTES = 16 * 2**20
@@ -86,23 +81,6 @@ class _Stage(Enum):
     PREPARING = "the service took the connection but not the session"
     OPEN = "the session is ready"
     OVER = "closed"
-
-
-def sessions(make: Callable[[Opening], Codec], settings: ServiceSettings) -> Opener:
-    """Return a factory of sessions.
-
-    Args:
-        make: returns a new codec, one for each session.
-        settings: where the deadlines are.
-    """
-    deadlines = Deadlines(settings.connect_s, settings.read_s, settings.write_s)
-    if make(NEW).request().url.startswith("wss:"):
-        trusted()  # reads the certificates now, not when somebody waits for an answer
-
-    def open_session(opening: Opening = NEW, /) -> Session:
-        return WebSocketSession(make(opening), deadlines)
-
-    return open_session
 
 
 class WebSocketSession:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pipit import __version__
 from pipit.core.tool import Declaration
 from pipit.errors import ConfigError
-from pipit.fetch import Ahead, FetchError, stream, trusted
+from pipit.fetch import Ahead, FetchError, stream
 from pipit.services.cascade import Agent, Call, Item, StageError, Text, Think
 from pipit.services.cascade.chat import Answer, body
 from pipit.services.cascade.over_http import OverHttp
@@ -42,8 +42,6 @@ def build(settings: Settings) -> Think:
         wrong.append("service.think.api_key: OpenAI needs a key; for example `api_key: !credential openai`")
     if wrong:
         raise ConfigError(*wrong)
-    if think.url.startswith("https:"):
-        trusted()  # reads the certificates now, not when somebody waits for an answer
     return ChatThink(think, settings.instructions, settings.connect_s, settings.read_s)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 from pipit import __version__
 from pipit.core.options import Secret
 from pipit.errors import ConfigError
-from pipit.fetch import trusted
 from pipit.services.cascade.refusals import key_problems, problems
 from pipit.services.settings import is_loopback
 
@@ -45,8 +44,6 @@ def check(url: str, api_key: Secret | None, section: str, *, insecure: bool) -> 
         wrong.append("service.api_key: Fish Audio needs a key; for example `api_key: !credential fish`")
     if wrong:
         raise ConfigError(*wrong)
-    if url.startswith("https:"):
-        trusted()  # reads the certificates now, not when somebody waits for an answer
 
 
 def headers(key: str, **others: str | None) -> dict[str, str]:

@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from pipit.dial import race, resolve
 from pipit.errors import ConfigError
 from pipit.fetch import Ahead, FetchError, stream, trusted
-from pipit.services import Failed, failures
+from pipit.services import Failed, closing, failures
 from pipit.services.cascade import Sample, Sound, Speak, StageError, fish
 from pipit.services.cascade.over_http import OverHttp
 from pipit.services.cascade.refusals import refusal
@@ -332,7 +332,7 @@ class FishLive(_Fish):
             return self._refusal(error.response.status_code, bytes(error.response.body or b""))
 
         def closed(code: int, reason: str) -> Failed:
-            said = failures.closed(code, reason, self._host, self._secrets)
+            said = closing.closed(code, reason, self._host, self._secrets)
             return said if isinstance(said, Failed) else Failed("retryable", f"{self._host} closed the connection before the end")
 
         parts = urlsplit(self._url)

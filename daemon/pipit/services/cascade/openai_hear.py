@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipit import __version__
 from pipit.errors import ConfigError
-from pipit.fetch import Ahead, FetchError, fetch, trusted
+from pipit.fetch import Ahead, FetchError, fetch
 from pipit.services.cascade import Hear, StageError
 from pipit.services.cascade.over_http import OverHttp
 from pipit.services.cascade.refusals import key_problems, problems, refusal
@@ -40,8 +40,6 @@ def build(settings: Settings) -> Hear:
         wrong.append("service.hear.api_key: OpenAI needs a key; for example `api_key: !credential openai`")
     if wrong:
         raise ConfigError(*wrong)
-    if url.startswith("https:"):
-        trusted()
     return OpenAIHear(hear, settings.keyterms, settings.connect_s, settings.read_s)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipit.errors import ConfigError
+from pipit.fetch import trusted
 from pipit.services import NEW, Opener, Opening, Session
 from pipit.services.cascade.guarded import NAMES, Name, Stages
 from pipit.services.cascade.session import CascadeSession
@@ -32,6 +33,9 @@ ENGINES: Mapping[Name, Mapping[str, str]] = {
 }
 """An engine in the YAML -> its module; only those that are chosen are imported."""
 
+HTTPS = {"chat", "fish", "openai"}
+"""Engines that may need the system's certificates."""
+
 
 def build(settings: Settings, name: str = "cascade") -> Opener:
     """Return a factory of sessions.
@@ -45,12 +49,14 @@ def build(settings: Settings, name: str = "cascade") -> Opener:
     """
     problems: list[str] = []
     made: dict[str, Any] = {}
+    chosen = set()
     for stage in NAMES:
         engine = getattr(settings, stage).engine
         engine = PRESETS[name].get(stage, "auto") if engine == "auto" else engine
         if engine == "auto":
             problems.append(f"service.{stage}.engine: provider {name} has none of its own; one of {', '.join(ENGINES[stage])}")
             continue
+        chosen.add(engine)
         try:
             made[stage] = importlib.import_module(f"pipit.services.cascade.{ENGINES[stage][engine]}").build(settings)
         except ConfigError as error:
@@ -59,9 +65,28 @@ def build(settings: Settings, name: str = "cascade") -> Opener:
         problems.append("service.turn.pause_ms: must be shorter than silence_ms, or turn preemptive off")
     if problems:
         raise ConfigError(*dict.fromkeys(problems))  # two stages may miss the same key
-    stages = Stages(**made, connect_s=settings.connect_s, read_s=settings.read_s)
+    return Cascades(Stages(**made, connect_s=settings.connect_s, read_s=settings.read_s), settings, remote=bool(chosen & HTTPS))
 
-    def open_session(opening: Opening = NEW, /) -> Session:
-        return CascadeSession(stages, settings, opening)
 
-    return open_session
+class Cascades:
+    """A factory of sessions (see `pipit.services.Opener`).
+
+    Args:
+        stages: what the sessions are made of.
+        settings: the section `service`.
+        remote: whether a stage may be elsewhere.
+    """
+
+    def __init__(self, stages: Stages, settings: Settings, *, remote: bool) -> None:
+        self._stages = stages
+        self._settings = settings
+        self._remote = remote
+
+    def __call__(self, opening: Opening = NEW, /) -> Session:
+        """Return a session that has not been opened yet."""
+        return CascadeSession(self._stages, self._settings, opening)
+
+    def prepare(self) -> None:
+        """See `Opener.prepare`."""
+        if self._remote:
+            trusted()
