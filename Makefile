@@ -1,6 +1,6 @@
 # make demo     the whole speaker with no sound card, no pins and no account (make demo LIVE=1: your own microphone and loudspeaker)
 # make test     every test                  make check    style, types and the dependency rules
-# make bench    the measurements            make install  on a Raspberry Pi, with sudo
+# make bench    the measurements            make install  on a Raspberry Pi, with sudo; make uninstall takes it away again
 # make test-system    Pipit installed on virtual Raspberry Pis (tests/system/README.md); the first time builds them, with sudo
 #
 # What a target needs is installed first: Debian packages that are missing (through sudo), Python packages into .venv.
@@ -10,7 +10,7 @@ PYTHON ?= python3
 VENV   := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import platform; print(platform.python_version())'))
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-system check bench install clean
+.PHONY: demo test test-system check bench install uninstall clean
 
 demo: $(VENV)/.demo
 	$(BIN)/pipit demo $(if $(LIVE),--live) $(if $(PROVIDER),--provider $(PROVIDER))
@@ -30,6 +30,12 @@ bench: $(VENV)/.test
 
 install:
 	systemd/install.sh
+
+uninstall:
+	[ -n "$(DESTDIR)" ] || systemctl disable --now pipit
+	rm -rf $(addprefix $(DESTDIR),/opt/pipit /usr/local/bin/pipit /usr/local/share/doc/pipit \
+	    /usr/local/lib/systemd/system/pipit.service /usr/local/lib/sysusers.d/pipit.conf)
+	@echo 'Kept: /etc/pipit, the keys in /etc/credstore.encrypted, what was learnt in /var/lib/pipit, the user pipit'
 
 clean:
 	rm -rf .venv* build .demo .*_cache .hypothesis daemon/*.egg-info

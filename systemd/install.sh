@@ -7,6 +7,7 @@
 # What only some services and wake words need is installed when it is asked for, and stays through updates:
 # sudo make install EXTRAS=fish, or several: EXTRAS="fish mcp". pyproject.toml lists them.
 set -eu
+umask 022 # the service's user must be able to read it
 
 DESTDIR=${DESTDIR:-}
 PYTHON=${PYTHON:-/usr/bin/python3}  # the distribution's: its packages are built for this one

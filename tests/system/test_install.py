@@ -22,6 +22,17 @@ def test_extras_that_do_not_exist_are_refused_before_anything_is_written(tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_uninstalling_takes_away_what_installing_brings_but_for_the_configuration(tmp_path: Path) -> None:
+    script = (CHECKOUT / "systemd/install.sh").read_text()
+    brought = {"/opt/pipit", *re.findall(r"\$DESTDIR(/[\w./-]+)", script)} - {"/usr/local/bin"}
+    assert brought >= {"/etc/pipit/pipit.yaml", "/usr/local/bin/pipit", "/usr/local/lib/systemd/system/pipit.service"}
+    for path in brought:
+        (tmp_path / path[1:]).mkdir(parents=True)
+    subprocess.run(["make", "uninstall", f"DESTDIR={tmp_path}"], cwd=CHECKOUT, check=True, capture_output=True, timeout=60)
+    kept = {path for path in brought if (tmp_path / path[1:]).exists()}
+    assert kept == {"/etc/pipit/pipit.yaml", "/etc/credstore.encrypted"}
+
+
 def test_extras_that_messages_name_exist() -> None:
     named = {
         (path.name, extra)
