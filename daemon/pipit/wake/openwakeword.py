@@ -128,8 +128,9 @@ class Features:
         for memory in self._memory:
             memory[:] = bytes(len(memory))
         silence = memoryview(bytes(FRAME_BYTES))
-        for _ in range(window + EMBEDDING_FRAMES):  # until nothing depends on what the memories held before
+        for _ in range(EMBEDDING_FRAMES + 1):  # until nothing depends on what the memories held before
             self.feed(silence)
+        self._embeddings[:] = bytes(self._embedding) * window  # more silence would lead to more of the same
         self._silence = [bytes(memory) for memory in self._memory]
 
 
