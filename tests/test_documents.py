@@ -36,11 +36,11 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_the_configurations_in_the_readme_are_right(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    for name in ("openai", "assemblyai", "fish", "hub-token"):
+    for name in ("openai", "assemblyai", "fish", "azure", "yandex", "hub-token"):
         (tmp_path / name).write_text("secret")
         (tmp_path / name).chmod(0o600)
     written = tmp_path / "pipit.yaml"
-    written.write_text(example.replace("/etc/pipit/hub-token", str(tmp_path / "hub-token")))
+    written.write_text(example)
     app.check(config.peruse(written, [] if "service:" in example else ["service.url=ws://127.0.0.1:1/"]))
 
 
