@@ -15,6 +15,7 @@ from pipit.services.assemblyai import AssemblyAI
 from pipit.services.durable import DurableSession
 from pipit.services.openai_presets import PRESETS
 from pipit.services.openai_realtime import OpenAIRealtime
+from pipit.services.turns import Turns
 from pipit.services.websocket import Deadlines, WebSocketSession
 from pipit.services.wire import sound
 from tests.bench.bench_faults import judge, left_behind, plans, resources, runs, service, shortened
@@ -80,12 +81,12 @@ def no_goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def never_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each turn of a lost session is heard again although it was answered."""
-    monkeypatch.setattr(DurableSession, "_answered", lambda _: None)
+    monkeypatch.setattr(Turns, "answered", lambda _: None)
 
 
 def forgotten_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was said when a session was lost is not heard by the next."""
-    monkeypatch.setattr(DurableSession, "_begin_turn", lambda *_: None)
+    monkeypatch.setattr(Turns, "_begin", lambda *_: None)
 
 
 def results_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,9 @@ from pipit.errors import ConfigError
 from pipit.gate import Gated
 from pipit.hearing import Hearing
 from pipit.lamp import Lamp
-from pipit.services.durable import Caps, Durable, Provider
+from pipit.services.budget import Caps
+from pipit.services.durable import Durable
+from pipit.services.link import Provider
 from pipit.system import control, usage
 from pipit.system import state as kept
 from pipit.system.journal import Recorder, recorder

@@ -26,7 +26,8 @@ from pipit.services import Session
 from pipit.services.cascade.provider import build
 from pipit.services.cascade.session import CascadeSession
 from pipit.services.cascade.settings import HearSettings, Settings, SpeakSettings, ThinkSettings, TurnSettings
-from pipit.services.durable import Durable, DurableSession, Provider
+from pipit.services.durable import Durable, DurableSession
+from pipit.services.link import Provider
 from tests import speech
 from tests.bench.bench_faults import PIECE_S, SPEED, Driver, Outcome, left_behind, memory_mb, resources
 

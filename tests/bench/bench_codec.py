@@ -24,7 +24,8 @@ from websockets.asyncio.server import ServerConnection, serve
 from pipit.services import NEW, Codec, Opening, Ready, ReplyAudio, Session
 from pipit.services.assemblyai import AssemblyAI
 from pipit.services.assemblyai import Settings as AssemblyAISettings
-from pipit.services.durable import Durable, Provider
+from pipit.services.durable import Durable
+from pipit.services.link import Provider
 from pipit.services.openai_realtime import OpenAIRealtime, Settings
 from pipit.services.websocket import WebSocketSession
 

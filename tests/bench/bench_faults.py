@@ -50,11 +50,12 @@ from pipit.services import (
     ToolCancelled,
     UserStarted,
     UserStopped,
-    durable,
+    turns,
 )
 from pipit.services.assemblyai import AssemblyAI
 from pipit.services.assemblyai import Settings as AssemblyAISettings
-from pipit.services.durable import Durable, DurableSession, Provider
+from pipit.services.durable import Durable, DurableSession
+from pipit.services.link import Provider
 from pipit.services.openai_presets import PRESETS
 from pipit.services.openai_realtime import OpenAIRealtime, Settings
 from pipit.services.websocket import Deadlines, WebSocketSession
@@ -302,12 +303,12 @@ def opener(name: str, url: str, plan: Plan) -> Opener:
 @contextlib.contextmanager
 def shortened() -> Iterator[None]:
     """Have the daemon look back less far for the beginning of a turn, as all is quicker here."""
-    usual = durable.LOOK_BACK_S
-    durable.LOOK_BACK_S = LOOK_BACK * PIECE_S
+    usual = turns.LOOK_BACK_S
+    turns.LOOK_BACK_S = LOOK_BACK * PIECE_S
     try:
         yield
     finally:
-        durable.LOOK_BACK_S = usual
+        turns.LOOK_BACK_S = usual
 
 
 async def _tools() -> tuple[Declaration, ...]:

@@ -8,7 +8,8 @@ import pytest
 
 from pipit.rehearsal import Rehearsal
 from pipit.services import NEW, Ended, Event, Notice, Opener, Opening, ReplyAudio, ReplyDone, Session
-from pipit.services.durable import Durable, Provider
+from pipit.services.durable import Durable
+from pipit.services.link import Provider
 from pipit.services.websocket import WebSocketSession
 from tests import speech
 from tests.rehearsal.talk import IMPATIENT, PATIENT, Talk, codec_for, misbehaving

@@ -35,7 +35,8 @@ from pipit.services import (
 )
 from pipit.services.assemblyai import AssemblyAI
 from pipit.services.assemblyai import Settings as AssemblyAISettings
-from pipit.services.durable import Durable, DurableSession, Provider, _Link
+from pipit.services.durable import Durable, DurableSession
+from pipit.services.link import Link, Provider
 from pipit.services.openai_presets import PRESETS
 from pipit.services.openai_realtime import OpenAIRealtime, Settings
 from pipit.services.websocket import WebSocketSession
@@ -271,7 +272,7 @@ def _planned_s(made: Codec, events: list[Event]) -> float | None:
         session = WebSocketSession(made)
         provider = Provider("p", lambda _=NEW: session)
         conversation = DurableSession(Durable([provider]))
-        link = conversation._link = _Link(session, provider, NEW, "")
+        link = conversation._link = Link(session, provider, NEW)
         began = asyncio.get_running_loop().time()
         for event in events:
             list(conversation._take(link, event))

@@ -30,13 +30,15 @@ from pipit.services import (
     Session,
     ToolCall,
     UserStarted,
-    durable,
+    budget,
     persistence,
 )
 from pipit.services import assemblyai as assemblyai_module
 from pipit.services.assemblyai import AssemblyAI
 from pipit.services.assemblyai import Settings as AssemblyAISettings
-from pipit.services.durable import Caps, Durable, DurableSession, Provider
+from pipit.services.budget import Caps
+from pipit.services.durable import Durable
+from pipit.services.link import Provider
 from pipit.services.openai_presets import REALTIME, Preset
 from pipit.services.openai_realtime import OpenAIRealtime, Settings
 from pipit.services.websocket import Deadlines, WebSocketSession
@@ -1018,8 +1020,8 @@ async def test_the_end_is_announced_before_it_comes(monkeypatch: pytest.MonkeyPa
         await line.reply("r1", "One minute left.")
         await line.stay()
 
-    monkeypatch.setattr(durable, "WARNING_S", 0.3)
-    monkeypatch.setattr(durable, "LEAST_S", 0.1)
+    monkeypatch.setattr(budget, "WARNING_S", 0.3)
+    monkeypatch.setattr(budget, "LEAST_S", 0.1)
     async with server(good) as (url, _), Talk(provider(url), caps=Caps(conversation_s=0.8)) as talk:
         await talk.until(ReplyDone)
         assert talk.of(Notice)[0].topic == "budget"
@@ -1034,7 +1036,7 @@ async def test_the_end_of_the_minutes_of_the_day_is_announced_even_when_few_are_
         await line.reply("r1", "That was it for today.")
         await line.stay()
 
-    monkeypatch.setattr(durable, "LEAST_S", 0.1)
+    monkeypatch.setattr(budget, "LEAST_S", 0.1)
     async with server(good) as (url, _):
         caps = Caps(900, Allowance(0.8), lambda: "today")
         talk = Talk(provider(url), caps=caps)
@@ -1044,20 +1046,6 @@ async def test_the_end_of_the_minutes_of_the_day_is_announced_even_when_few_are_
     assert kinds.index("Notice") < kinds.index("ReplyStarted") < kinds.index("Ended")
     assert talk.of(Notice)[0].text == "the conversation ends in about 5 seconds: today's minutes are almost used up"
     await settled()
-
-
-@pytest.mark.parametrize(
-    ("left_s", "words"), [(70, "a minute"), (60, "a minute"), (44, "45 seconds"), (31, "30 seconds"), (1, "5 seconds")]
-)
-def test_how_long_is_left_in_words(left_s: float, words: str) -> None:
-    assert durable._in_words(left_s) == f"about {words}"
-
-
-def test_when_the_end_is_announced() -> None:
-    for cap_s, warned_s in ((900, 840), (121, 61), (90, 45), (60, 30), (9, None)):
-        session = DurableSession(Durable([provider("ws://127.0.0.1:9/")], caps=Caps(cap_s)))
-        session._begin_caps(0)
-        assert session._warn_at == warned_s
 
 
 async def test_a_reply_is_not_cut_by_the_end_of_the_minutes() -> None:

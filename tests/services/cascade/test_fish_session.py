@@ -20,7 +20,8 @@ from pipit.rehearsal.web import Exchange
 from pipit.services import Failed, Notice, Ready, ReplyAudio, ReplyDone, ReplyStarted, UserStopped
 from pipit.services.cascade.provider import build
 from pipit.services.cascade.settings import Settings, TurnSettings
-from pipit.services.durable import Durable, Provider
+from pipit.services.durable import Durable
+from pipit.services.link import Provider
 from tests import speech
 from tests.services.cascade.spoken_words import RATE_HZ, word_ends
 from tests.services.cascade.talk import Talk, at, talking

@@ -37,7 +37,8 @@ from pipit.services.cascade.offline_think import STANDS_IN
 from pipit.services.cascade.provider import build
 from pipit.services.cascade.session import GUESSES, LONGEST_GUESS_S, NO_OBJECT, NOT_UNDERSTOOD, CascadeSession
 from pipit.services.cascade.settings import Settings, ThinkSettings, TurnSettings
-from pipit.services.durable import Durable, Provider
+from pipit.services.durable import Durable
+from pipit.services.link import Provider
 from tests import speech
 from tests.services.cascade.spoken_words import RATE_HZ, word_ends
 from tests.services.cascade.talk import Talk, at, talking

@@ -15,13 +15,14 @@ from pipit.core.tool import Declaration
 from pipit.errors import ConfigError
 from pipit.offline.recogniser import Recogniser
 from pipit.offline.words import number_in
+from pipit.services.budget import TOO_LONG
 from pipit.services.cascade import Agent, Call, Instruction, Item, Result, Text, User
 from pipit.services.cascade.offline_think import NOT_HERE, NOT_KNOWN, OfflineThink, build
 from pipit.services.cascade.settings import HearSettings, Settings
 from pipit.services.cascade.skills import HELP, find
 from pipit.services.cascade.sphinx_hear import GRAMMAR, SphinxHear
 from pipit.services.cascade.sphinx_hear import build as build_hear
-from pipit.services.durable import TOO_LONG, WARNING
+from pipit.services.durable import WARNING
 from pipit.tools import Controls
 from pipit.tools.settings import Settings as ToolSettings
 from pipit.tools.toolbox import make
