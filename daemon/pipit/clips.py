@@ -16,8 +16,8 @@ import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +43,7 @@ AGAIN_S = 10.0
 _NAME = re.compile(r"(?P<kind>[a-z]+)-(?P<word>.+)-(?P<score>\d\.\d\d)-(?P<time>\d{8}T\d{6})(-\d+)?\.wav")
 
 
-@dataclass(frozen=True)
-class Clip:
+class Clip(NamedTuple):
     """A file that was kept."""
 
     path: Path

@@ -14,6 +14,7 @@ import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from pipit.dial import race, resolve
@@ -31,8 +32,7 @@ class FetchError(Exception):
     """The request failed on the way; the message says what is wrong, without the address's path or query, which may hold a key."""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What a server answered."""
 
     status: int

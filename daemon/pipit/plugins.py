@@ -18,7 +18,7 @@ import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipit.errors import ConfigError
 
@@ -56,8 +56,7 @@ def located(problem: str, where: Mapping[str, str]) -> str:
     return f"{where[path]}: {problem}" if path in where else problem
 
 
-@dataclass(frozen=True)
-class Plugin:
+class Plugin(NamedTuple):
     """A plug-in's two halves."""
 
     name: str

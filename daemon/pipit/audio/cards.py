@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pipit.errors import HardwareError
 
@@ -27,8 +27,7 @@ _HARDWARE = re.compile(r"\(hw:(\d+),\d+\)$")
 _SOUND_SERVERS = ("pipewire", "wireplumber", "pulseaudio")
 
 
-@dataclass(frozen=True)
-class Card:
+class Card(NamedTuple):
     """A sound card of the kernel."""
 
     number: int

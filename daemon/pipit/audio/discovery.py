@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyaudio
 
@@ -24,8 +24,7 @@ _NOT_LIKE_THIS = (-9998, -9997, -9994)  # paInvalidChannelCount, paInvalidSample
 _MOST_CHANNELS = 8
 
 
-@dataclass(frozen=True)
-class FoundDevice:
+class FoundDevice(NamedTuple):
     """A line of `pipit devices`."""
 
     name: str

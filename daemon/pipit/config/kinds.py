@@ -6,16 +6,14 @@ import collections.abc
 import dataclasses
 import types
 import typing
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipit.core.options import Option, Secret, describe
 
 SCALARS = (bool, int, float, str)
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """What values an annotation allows; several of these may apply at once."""
 
     scalars: frozenset[type] = frozenset()
@@ -29,8 +27,7 @@ class Kind:
     """Anything with names, passed through untouched."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One option of a settings class."""
 
     name: str
@@ -74,15 +71,15 @@ def _entry(field: dataclasses.Field[Any], kind: Kind) -> Entry:
 def _with(kind: Kind, member: Any) -> Kind:
     origin = typing.get_origin(member)
     if member is types.NoneType:
-        return dataclasses.replace(kind, nullable=True)
+        return kind._replace(nullable=True)
     if member in SCALARS:
-        return dataclasses.replace(kind, scalars=kind.scalars | {member})
+        return kind._replace(scalars=kind.scalars | {member})
     if member is Secret:
-        return dataclasses.replace(kind, secret=True)
+        return kind._replace(secret=True)
     if origin is collections.abc.Mapping:
-        return dataclasses.replace(kind, mapping=True)
+        return kind._replace(mapping=True)
     if origin is tuple and typing.get_args(member)[1:] == (...,):
-        return dataclasses.replace(kind, item=kind_of(typing.get_args(member)[0]))
+        return kind._replace(item=kind_of(typing.get_args(member)[0]))
     if dataclasses.is_dataclass(member) and isinstance(member, type):
-        return dataclasses.replace(kind, section=member)
+        return kind._replace(section=member)
     raise TypeError(f"{member} is not an annotation that an option may have (see pipit.core.options)")

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -51,8 +51,7 @@ def peruse(path: str | Path, overrides: Sequence[str] = ()) -> Reading:
     return Reading(str(path), values, tuple(loading.choices), problems, loading.reader.where)
 
 
-@dataclasses.dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """What could be read of a configuration, and what was wrong."""
 
     file: str

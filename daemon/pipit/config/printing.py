@@ -120,7 +120,7 @@ def _with_credential(entry: Entry, plugin: Plugin) -> Entry:
     """Have the key of the default service come from a credential that is called like the service."""
     if not entry.kind.secret or entry.option.example is not None:
         return entry
-    return dataclasses.replace(entry, option=dataclasses.replace(entry.option, example=f"!credential {plugin.name}"))
+    return entry._replace(option=entry.option._replace(example=f"!credential {plugin.name}"))
 
 
 def _alternative(section: Selection, plugin: Plugin, shown: list[Entry]) -> Iterator[str]:
@@ -161,7 +161,7 @@ def _option(entry: Entry, indent: str, mark: str) -> Iterator[str]:
 
 def _with_defaults(section: type[Any], instance: Any) -> Iterator[Entry]:
     """Return the options of an inner section with the defaults that the outer one gives them."""
-    return (dataclasses.replace(entry, default=getattr(instance, entry.name)) for entry in entries(section))
+    return (entry._replace(default=getattr(instance, entry.name)) for entry in entries(section))
 
 
 def _value(entry: Entry) -> str:

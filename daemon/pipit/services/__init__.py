@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pipit.core.tool import Declaration
 
@@ -70,8 +70,7 @@ class Capabilities:
 # -- what a session begins with ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """Something that was said before the session began, by the person or by the agent."""
 
     by_agent: bool

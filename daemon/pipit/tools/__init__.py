@@ -8,9 +8,8 @@ turned on; each kind of tools is a module: `builtin`, `http`, `command`, `mcp`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pipit.core.tool import Declaration
 
@@ -19,8 +18,7 @@ class ToolError(Exception):
     """A tool could not do what it was asked for; the message is for the agent, which tells the person."""
 
 
-@dataclass(frozen=True)
-class Tool:
+class Tool(NamedTuple):
     """One thing that the agent may do."""
 
     declaration: Declaration
@@ -30,8 +28,7 @@ class Tool:
     """The conversation is over once what is being said has been said."""
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of a call."""
 
     result: str
@@ -47,8 +44,7 @@ class Runner(Protocol):
         """Run a tool. Never raises; being cancelled ends the tool as well."""
 
 
-@dataclass(frozen=True)
-class Controls:
+class Controls(NamedTuple):
     """What built-in tools move on this device."""
 
     volume: Callable[[], float]

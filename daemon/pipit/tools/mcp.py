@@ -10,8 +10,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipit.core.tool import Declaration
 from pipit.errors import ConfigError
@@ -29,8 +28,7 @@ LONGEST_DESCRIPTION = 1024
 """Characters of a tool's description that the agent is told."""
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """What a server can do."""
 
     tools: tuple[Tool, ...]

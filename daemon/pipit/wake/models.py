@@ -9,8 +9,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pipit.errors import ConfigError
 from pipit.wake.classifier import Classifier, NotAModel
@@ -27,8 +27,7 @@ _PACKAGES = (("pyopen_wakeword", "models"), ("openwakeword", "resources/models")
 _NOT_WORDS = ("melspectrogram", "embedding_model", "silero_vad")
 
 
-@dataclass(frozen=True)
-class Model:
+class Model(NamedTuple):
     """A model file."""
 
     name: str
