@@ -171,7 +171,10 @@ MORE_DIGITS = "9" * 30
         ("body: {weight_g: 1}", "toy.body.name: missing; expected text, for example name: rotor"),
         ("body:", "toy.body.name: missing; expected text, for example name: rotor"),
         ("body: {name: a, weigth_g: 1}", 'toy.body.weigth_g: unknown key; did you mean "weight_g"? allowed: name, weight_g'),
-        ("parts: {name: a}", "toy.parts: expected a list, each item a section, found a section"),
+        (
+            "parts: {name: a}",
+            'toy.parts: expected a list, each item a section, found a section; put "- " before the first line of each item',
+        ),
         ("parts: [{name: a}, {name: b, weight_g: -2}]", "toy.parts[1].weight_g: -2 is too low; expected a number of at least 0 g"),
         ("names: a", 'toy.names: expected a list, each item text, found the text "a"; write [a]'),
         ("names: no list", 'toy.names: expected a list, each item text, found the text "no list"'),
@@ -193,6 +196,12 @@ MORE_DIGITS = "9" * 30
         ("body: !!seq {name: a}", "toy.body: unknown tag !!seq; leave it out"),
         ("owner: !!map x", "toy.owner: unknown tag !!map; leave it out"),
         ("key: sesame", "toy.key: a secret does not belong into this file; write !credential NAME, !env NAME or !file PATH"),
+        (
+            "key: '!env KEY'",
+            "toy.key: a secret does not belong into this file; write !credential NAME, !env NAME or !file PATH without quotes",
+        ),
+        ("colour: #ff0000", "toy.colour: expected one of red, green, blue, found nothing; a text that begins with # needs quotes"),
+        ("colour: null", "toy.colour: expected one of red, green, blue, found nothing"),
         ("key: 12345", "toy.key: a secret does not belong into this file; write !credential NAME, !env NAME or !file PATH"),
         ("key: !vault x", "toy.key: unknown tag !vault; write !credential NAME, !env NAME or !file PATH"),
         ("key: !env [x]", "toy.key: unknown tag !env; write !credential NAME, !env NAME or !file PATH"),
@@ -548,6 +557,7 @@ def test_a_file_relative_to_the_configuration(tmp_path: Path) -> None:
             "!env EMPTY",
             "environment variable EMPTY: not set, or empty; give it to the service with EnvironmentFile= ('systemctl edit pipit')",
         ),
+        ("!env $EMPTY", "environment variable $EMPTY: not a name that a variable can have; write it without $, quotes and blanks"),
         ("!file nothing", "file nothing: cannot be read: No such file or directory"),
         (
             "!file public",

@@ -87,6 +87,8 @@ def _listing(folder: str) -> list[str]:
 
 def _env(name: str, _folder: Path) -> Secret:
     source = f"environment variable {name}"
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ConfigError(f"{source}: not a name that a variable can have; write it without $, quotes and blanks")
     value = os.environ.get(name, "").strip()
     if not value:
         raise ConfigError(f"{source}: not set, or empty; give it to the service with EnvironmentFile= ('systemctl edit pipit')")

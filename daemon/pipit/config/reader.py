@@ -143,10 +143,11 @@ class Reader:
         if kind.item is not None and isinstance(node, SequenceNode):
             return self._items(node, kind.item, option, path)
         if kind.secret and isinstance(node, ScalarNode) and not is_null(node):
-            return self.report(node, path, f"a secret does not belong into this file; {_WHERE_SECRETS_GO}")
+            quoted = " without quotes" if node.value.startswith(tuple(TAGS)) else ""
+            return self.report(node, path, f"a secret does not belong into this file; {_WHERE_SECRETS_GO}{quoted}")
         if isinstance(node, ScalarNode) and not is_null(node):
             return self._scalar(node, kind, option, path)
-        return self.report(node, path, f"expected {expected(kind, option)}, found {found(node)}")
+        return self.report(node, path, f"expected {expected(kind, option)}, found {found(node)}{_misplaced_hint(node, kind)}")
 
     def _items(self, node: SequenceNode, kind: Kind, option: Option, path: str) -> Any:
         for index, child in enumerate(node.value):
@@ -297,6 +298,13 @@ def _wrapped(text: str, kind: Kind) -> str | None:
     if first is None or str not in first.kind.scalars or first.option.choices:
         return None
     return f"{{{first.name}: {text}}}"
+
+
+def _misplaced_hint(node: Node, kind: Kind) -> str:
+    if isinstance(node, MappingNode) and kind.item is not None and kind.item.section is not None:
+        return '; put "- " before the first line of each item'
+    hidden = isinstance(node, ScalarNode) and not node.value and not node.style and str in kind.scalars
+    return "; a text that begins with # needs quotes" if hidden else ""
 
 
 def colon_hint(node: Node) -> str:

@@ -14,6 +14,11 @@ from pipit.errors import ConfigError, HardwareError
 from pipit.leds import Board
 from pipit.pins import Led
 
+_COLOUR = "#[0-9a-fA-F]{6}"
+_OWN = (State.MUTED, State.FAULT)
+_COLOURED = (*Light._fields, *(state.value for state in _OWN))
+"""The options that are colours."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -34,6 +39,12 @@ class Settings:
     muted: str = option("#ff0000", "Colour for: the microphone is off.")
     fault: str = option("#ff0000", "Colour for: the service failed. Muted and fault differ in rhythm.")
 
+    def __post_init__(self) -> None:
+        wrong = [(name, text) for name in _COLOURED if not re.fullmatch(_COLOUR, text := getattr(self, name))]
+        if wrong:
+            remedy = 'write red, green and blue in hexadecimal, with quotes: "#ff9000"'
+            raise ConfigError(*(f'{name}: "{text}" is not a colour; {remedy}' for name, text in wrong))
+
     def pins(self) -> Mapping[str, int]:
         """See `pipit.pins.Wired`."""
         return {part: getattr(self, part) for part in Colour._fields}
@@ -51,13 +62,12 @@ class Rgb:
     """An RGB LED.
 
     Raises:
-        ConfigError: something is not a colour.
         HardwareError: a pin cannot be used; those already claimed are let go.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._meanings = tuple(_colour(settings, name) for name in Light._fields)
-        self._own = {state: _colour(settings, state.value) for state in (State.MUTED, State.FAULT)}
+        self._own = {state: _colour(settings, state.value) for state in _OWN}
         self._leds: list[Led] = []
         try:
             for part in Colour._fields:
@@ -91,7 +101,6 @@ def build(settings: Settings) -> Board:
     """Claim the pins.
 
     Raises:
-        ConfigError: something is not a colour.
         HardwareError: a pin cannot be used.
     """
     return Rgb(settings)
@@ -99,6 +108,4 @@ def build(settings: Settings) -> Board:
 
 def _colour(settings: Settings, name: str) -> Colour:
     text: str = getattr(settings, name)
-    if not re.fullmatch("#[0-9a-fA-F]{6}", text):
-        raise ConfigError(f'leds.{name}: "{text}" is not a colour; write red, green and blue in hexadecimal: "#ff9000"')
     return Colour(*(int(text[at : at + 2], 16) / 255 for at in (1, 3, 5)))
