@@ -20,7 +20,8 @@ WORDS = {
 
 
 def spoken(text: str, words: dict[str, str] = WORDS) -> str:
-    return Pronunciation(words).apply(text)
+    pronunciation = Pronunciation(words)
+    return pronunciation.feed(text) + pronunciation.flush()
 
 
 @pytest.mark.parametrize(

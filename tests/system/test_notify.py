@@ -50,14 +50,6 @@ def test_systemd_hears_every_message(systemd: socket.socket) -> None:
     ]
 
 
-def test_reloading_carries_the_time_that_systemd_253_asks_for(systemd: socket.socket) -> None:
-    notifier().reloading()
-    state, time = systemd.recv(4096).decode().split("\n")
-    assert state == "RELOADING=1"
-    assert time.startswith("MONOTONIC_USEC=")
-    assert int(time.partition("=")[2]) > 0
-
-
 def test_a_status_cannot_smuggle_in_a_second_message(systemd: socket.socket) -> None:
     notifier().status("Idle\nWATCHDOG=1")
     assert systemd.recv(4096) == b"STATUS=Idle\\nWATCHDOG=1"
@@ -73,7 +65,6 @@ def test_without_systemd_every_message_is_silent(no_systemd: None) -> None:
     notify = notifier()
     notify.ready("Idle")
     notify.status("Idle")
-    notify.reloading()
     notify.feed()
     notify.stopping()
     assert notify.watchdog_interval_s is None

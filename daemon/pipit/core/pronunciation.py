@@ -52,10 +52,6 @@ class Pronunciation:
         self._before = ""
         return rest
 
-    def apply(self, text: str) -> str:
-        """Replace in a whole text. Not while a stream is under way."""
-        return self.feed(text) + self.flush()
-
     def _take(self, end: int) -> str:
         """Return the text that waits up to `end`, replaced. A form that begins before `end` and crosses it is decided as well."""
         text = self._before + self._waiting

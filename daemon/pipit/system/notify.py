@@ -28,16 +28,12 @@ class Notifier:
         self.watchdog_interval_s = watchdog_interval_s
 
     def ready(self, status: str) -> None:
-        """Say that start-up, or a reload, is complete."""
+        """Say that start-up is complete."""
         self._send(f"READY=1\nSTATUS={printable(status)}")
 
     def status(self, text: str) -> None:
         """Set the line that `systemctl status` shows."""
         self._send(f"STATUS={printable(text)}")
-
-    def reloading(self) -> None:
-        """Say that the configuration is being read again; `ready` ends it."""
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")  # systemd 253 wants the time as well
 
     def stopping(self) -> None:
         """Say that the shutdown has begun."""
