@@ -1,14 +1,16 @@
 """A simulated room with a loudspeaker, a microphone and a person: generated and seeded, nothing downloaded.
 
 Image-method impulse responses (J. B. Allen, D. A. Berkley, "Image method for efficiently simulating small-room acoustics", JASA
-65, 1979), a loudspeaker that is a band-pass with a soft limit, device delay that shows in the time stamps, two clocks that drift
+65, 1979), a loudspeaker that is a band-pass with a limit, device delay that shows in the time stamps, two clocks that drift
 against each other, and noise. Everything is 16 kHz.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +31,7 @@ SLIP_S = 9.0
 """How often the echo moves, where it does."""
 
 Wave = NDArray[np.float64]
+Limit = Literal["soft", "hard", "lopsided", "travel"]
 
 FAR_VOICES = ("en-us", "flite:slt", "en-gb", "flite:rms")
 NEAR_VOICES = ("en-us+f3", "flite:awb", "en-gb+m4", "flite:kal16", "en-us+f2", "en-gb-scotland")
@@ -63,6 +66,8 @@ class Scene:
     delay_ms: float = 60
     drive: float = 0.5
     """How hard the loudspeaker is driven into its limit: 0 is linear, 1 about 5 % of distortion, 3 is heavy."""
+    limit: Limit = "soft"
+    """How the limit is; see `LIMITS`."""
     drift_ppm: float = 0
     reverberation_s: float = 0.35
     noise_db: float = -40
@@ -99,7 +104,7 @@ def take(scene: Scene, seconds: float, clips: list[tuple[float, NDArray[np.int16
     rng = np.random.default_rng(scene.seed)
     far = _far(seconds, scene.seed)
     to_echo, to_person = responses(scene.reverberation_s)
-    played = loudspeaker(far, scene.drive)
+    played = loudspeaker(far, scene.drive, scene.limit)
     echo = _slip(_delay(_convolve(played, to_echo), scene.delay_ms / 1000, scene.drift_ppm), scene.slip_ms)
     echo *= 10 ** (scene.echo_dbfs / 20) / active_rms(echo)
     near, onsets = np.zeros(len(far)), []
@@ -160,11 +165,33 @@ class Wires:
         return float(self._rng.normal(0, self._jitter_s))
 
 
-def loudspeaker(samples: Wave, drive: float) -> Wave:
-    """Play through a small loudspeaker: a soft limit and a band of 150 Hz to 7.5 kHz. The limit works at three times the rate."""
+def _lopsided(samples: Wave, drive: float) -> Wave:
+    """Return what a limit makes of it that is nearer on one side: a cone that does not rest in the middle."""
+    rest = np.tanh(0.5)
+    return (np.tanh(drive * samples / 0.5 + 0.5) - rest) / drive * 0.5 / (1 - rest**2)
+
+
+def _travel(samples: Wave, drive: float) -> Wave:
+    """Return what a force that weakens as the cone travels makes of it, below 400 Hz that is: no law of single samples."""
+    s = 1j * np.fft.rfftfreq(len(samples), 1 / (3 * RATE_HZ)) / 400
+    travelled = np.fft.irfft(np.fft.rfft(samples) / (s**2 + 1.414 * s + 1), len(samples))
+    travelled /= np.abs(travelled).max()
+    return samples * (1 - 0.25 * drive * (travelled**2 + 0.3 * travelled))
+
+
+LIMITS: dict[Limit, Callable[[Wave, float], Wave]] = {
+    "soft": lambda samples, drive: np.tanh(drive * samples / 0.5) / drive * 0.5,
+    "hard": lambda samples, drive: np.clip(samples, -0.5 / drive, 0.5 / drive),
+    "lopsided": _lopsided,
+    "travel": _travel,
+}
+
+
+def loudspeaker(samples: Wave, drive: float, limit: Limit) -> Wave:
+    """Play through a small loudspeaker: a limit and a band of 150 Hz to 7.5 kHz. The limit works at three times the rate."""
     tripled = speech.resample(samples, RATE_HZ, 3 * RATE_HZ)
     if drive > 0:
-        tripled = np.tanh(drive * tripled / 0.5) / drive * 0.5
+        tripled = LIMITS[limit](tripled, drive)
     spectrum = np.fft.rfft(tripled)
     hz = np.fft.rfftfreq(len(tripled), 1 / (3 * RATE_HZ))
     low = 1 / (1 + (150 / np.maximum(hz, 1)) ** 4) ** 0.5 * np.exp(1j * np.arctan2(150 * 1.414 * hz, hz**2 - 150**2 + 1e-9))

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipit.core.distortion import BENDS
 from pipit.echo.memory import FILE, Memory, load, save
 
-KNOWN = Memory(np.linspace(-1, 1, 3200, dtype=np.float32), 42e-6, 0.013)
+KNOWN = Memory(np.linspace(-1, 1, 3200, dtype=np.float32), 42e-6, 0.013, np.linspace(-0.9, 0.3, BENDS, dtype=np.float32))
 
 
 def test_what_is_kept_is_found_again(tmp_path: Path) -> None:
@@ -18,6 +19,7 @@ def test_what_is_kept_is_found_again(tmp_path: Path) -> None:
     found = load(tmp_path)
     assert found is not None
     assert np.array_equal(found.response, KNOWN.response)
+    assert np.array_equal(found.bends, KNOWN.bends)
     assert (found.drift, found.lag_s) == (KNOWN.drift, KNOWN.lag_s)
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 

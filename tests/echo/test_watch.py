@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipit.core.distortion import BENDS
 from pipit.echo import Canceller, Through
 from pipit.echo.kalman import Kalman
 from pipit.echo.memory import Memory, load, save
 from pipit.echo.watch import Duplex, remember, watch
 from tests.echo.test_proof import rest, speak
 
-KNOWN = Memory(np.zeros(3200, np.float32), 1e-5, 0.0)
+KNOWN = Memory(np.zeros(3200, np.float32), 1e-5, 0.0, np.zeros(BENDS, np.float32))
 
 
 def proven(removed_db: float, seconds: float = 3) -> Kalman:

@@ -55,7 +55,8 @@ class KalmanFilter:
     def reset(self) -> None:
         """Forget the room and the sound."""
         shape = (self.partitions, self.block + 1)
-        self._weights: Spectra = np.zeros(shape, np.complex64)
+        self.weights: Spectra = np.zeros(shape, np.complex64)
+        """Of each partition, the newest first."""
         self._doubt: Floats = np.ones(shape, np.float32)
         self.quiet()
 
@@ -66,6 +67,10 @@ class KalmanFilter:
         self._last: Floats = np.zeros(self.block, np.float32)
         self.echo: Floats = np.zeros(self.block, np.float32)
         """What was taken out of the last block."""
+        self.error: Spectra = np.zeros(self.block + 1, np.complex64)
+        """Spectrum of what was left of it, after a block of zeros."""
+        self.innovation: Floats = np.ones(self.block + 1, np.float32)
+        """The power that was expected of it: noise, and what is not known of the echo."""
 
     def step(self, reference: Floats, microphone: Floats) -> Floats:
         """Take the next block of both; return the microphone's without the echo."""
@@ -75,9 +80,10 @@ class KalmanFilter:
         spectra = self._spectra
         spectra[1:] = spectra[:-1]
         spectra[0] = np.fft.rfft(both)
-        self.echo = _float(np.fft.irfft(np.einsum("pf,pf->f", spectra, self._weights))[block:])
+        self.echo = _float(np.fft.irfft(np.einsum("pf,pf->f", spectra, self.weights))[block:])
         residual: Floats = microphone - self.echo
-        self._learn(spectra, _spectrum(np.concatenate((np.zeros(block, np.float32), residual))))
+        self.error = _spectrum(np.concatenate((np.zeros(block, np.float32), residual)))
+        self._learn(spectra, self.error)
         return residual
 
     def _learn(self, spectra: Spectra, error: Spectra) -> None:
@@ -85,20 +91,20 @@ class KalmanFilter:
         self._noise = _float(_NOISE_MEMORY * self._noise + (1 - _NOISE_MEMORY) * (error.real**2 + error.imag**2))
         doubtful = self._doubt * power
         # Half: of the 2 * block points of the error only `block` are sound, the rest is zero.
-        innovation = 0.5 * doubtful.sum(0) + self._noise + np.float32(_LEAST_NOISE)
+        self.innovation = innovation = 0.5 * doubtful.sum(0) + self._noise + np.float32(_LEAST_NOISE)
         gain = self._doubt / innovation
         change = np.fft.irfft(gain * spectra.conj() * error, axis=1)
         change[:, self.block :] = 0  # an impulse response of `block` taps per partition: without this the convolution is circular
-        self._weights += np.fft.rfft(change, axis=1).astype(np.complex64, copy=False)
-        self._weights *= self._keep
+        self.weights += np.fft.rfft(change, axis=1).astype(np.complex64, copy=False)
+        self.weights *= self._keep
         self._doubt = self._keep_power * (self._doubt - 0.5 * doubtful / innovation * self._doubt)
-        self._doubt += self._walk * (self._weights.real**2 + self._weights.imag**2)
+        self._doubt += self._walk * (self.weights.real**2 + self.weights.imag**2)
         np.maximum(self._doubt, np.float32(_LEAST_DOUBT), out=self._doubt)
 
     @property
     def response(self) -> Floats:
         """The impulse response as far as it is known, shape (block * partitions,)."""
-        return _float(np.fft.irfft(self._weights, axis=1)[:, : self.block].ravel())
+        return _float(np.fft.irfft(self.weights, axis=1)[:, : self.block].ravel())
 
     def know(self, response: Floats) -> None:
         """Start from an impulse response that was learnt before.
@@ -111,8 +117,8 @@ class KalmanFilter:
             raise ValueError(f"an impulse response of shape {response.shape}: must be {expected} finite numbers")
         padded = np.zeros((self.partitions, 2 * self.block), np.float32)
         padded[:, : self.block] = response.reshape(self.partitions, self.block)
-        self._weights = np.fft.rfft(padded, axis=1).astype(np.complex64, copy=False)
-        power = self._weights.real**2 + self._weights.imag**2
+        self.weights = np.fft.rfft(padded, axis=1).astype(np.complex64, copy=False)
+        power = self.weights.real**2 + self.weights.imag**2
         self._doubt = _float(_DOUBT_WHEN_KNOWN * np.maximum(power, power.mean(axis=1, keepdims=True)) + _LEAST_DOUBT)
 
 

@@ -1,7 +1,7 @@
 """The linear canceller with all that it needs in a real room: Kalman filter, clock drift loop, and a search for lost alignment.
 
-It takes out what is the reference, filtered, and nothing else; so a person who talks is left whole, however loud Pipit is. What it
-leaves of the echo, through distortion mostly, is pressed down afterwards.
+It takes out what is the reference, bent and filtered, and nothing else; so a person who talks is left whole, however loud Pipit is.
+What it leaves of the echo is pressed down afterwards.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
+from pipit.core.distortion import Distortion
 from pipit.core.drift import DriftLoop, movement
 from pipit.core.kalman import MOVING, STILL, KalmanFilter, moved
 from pipit.core.likeness import likeness
@@ -47,6 +48,7 @@ class Linear:
         self.lag_s = 0.0
         """How much later than the reference comes now it should come, in all; see `pipit.echo.Canceller`."""
         self._filter = KalmanFilter(FRAME, round(TAIL_S * HEARING_RATE_HZ / FRAME))
+        self._distortion = Distortion(FRAME)
         self._suppressor = ResidualSuppressor(FRAME)
         self._loop = DriftLoop(HEARING_RATE_HZ)
         self._echoes: deque[NDArray[np.float32]] = deque(maxlen=_SEARCH_FRAMES)
@@ -68,13 +70,14 @@ class Linear:
     @property
     def memory(self) -> Memory | None:
         """What is worth keeping, once the filter has worked."""
-        return Memory(self._filter.response, self._loop.drift, self.lag_s) if self._known else None
+        return Memory(self._filter.response, self._loop.drift, self.lag_s, self._distortion.bends) if self._known else None
 
     def remember(self, memory: Memory) -> None:
         """Start from what was known, unless it is of another shape."""
         if memory.response.shape != self._filter.response.shape:
             return
         self._filter.know(memory.response)
+        self._distortion.bends = memory.bends
         self._filter.keep(STILL)
         self._loop.know(memory.drift)
         self.lag_s = memory.lag_s
@@ -88,6 +91,7 @@ class Linear:
     def quiet(self) -> None:
         """Begin anew after a time without sound."""
         self._filter.quiet()
+        self._distortion.quiet()
         self._suppressor.quiet()
         self._louder.rest()
         self._loop.interrupt()
@@ -104,8 +108,9 @@ class Linear:
             reference: what was played.
             talking: whether a person was talking lately: nothing is concluded about alignment and clocks meanwhile.
         """
-        heard, played = _float(microphone), _float(reference)
+        heard, played = _float(microphone), self._distortion.play(_float(reference), self._filter.weights)
         left, echo = self._filter.step(played, heard), self._filter.echo
+        self._distortion.learn(self._filter.error, self._filter.innovation)
         self._echoes.append(echo)
         if self._louder.feed(float(np.dot(left, left)) / FRAME, float(np.dot(heard, heard)) / FRAME):
             left, echo = heard, np.zeros(FRAME, np.float32)  # the filter unlearns it by itself

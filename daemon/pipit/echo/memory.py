@@ -1,7 +1,7 @@
 """What a canceller knows of a room, kept across restarts: the geometry of the box and its clocks stay what they are.
 
-The file is a digest of the rest, two numbers, and the impulse response. It is not one of numpy's own: reading one that is damaged
-ends in whatever exception the damage leads to.
+The file is a digest of the rest, two numbers, the bends and the impulse response. It is not one of numpy's own: reading one that is
+damaged ends in whatever exception the damage leads to.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipit.core.distortion import BENDS
 
 FILE = "echo.bin"
 
@@ -31,6 +33,8 @@ class Memory(NamedTuple):
     """See `core.drift`."""
     lag_s: float
     """See `echo.Canceller`."""
+    bends: NDArray[np.float32]
+    """See `core.distortion`."""
 
 
 def load(folder: Path) -> Memory | None:
@@ -42,9 +46,9 @@ def load(folder: Path) -> Memory | None:
     digest, rest = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
     if digest != _digest(rest):
         return None
-    response = np.frombuffer(rest, "<f4", offset=_NUMBERS.size).astype(np.float32)
-    memory = Memory(response, *_NUMBERS.unpack_from(rest))
-    return memory if np.isfinite([memory.drift, memory.lag_s, *response]).all() else None
+    numbers, samples = _NUMBERS.unpack_from(rest), np.frombuffer(rest, "<f4", offset=_NUMBERS.size).astype(np.float32)
+    drift, lag_s = numbers
+    return Memory(samples[BENDS:], drift, lag_s, samples[:BENDS]) if np.isfinite([*numbers, *samples]).all() else None
 
 
 def save(folder: Path, memory: Memory) -> None:
@@ -53,7 +57,8 @@ def save(folder: Path, memory: Memory) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    rest = _NUMBERS.pack(memory.drift, memory.lag_s) + memory.response.astype("<f4").tobytes()
+    samples = np.concatenate((memory.bends, memory.response))
+    rest = _NUMBERS.pack(memory.drift, memory.lag_s) + samples.astype("<f4").tobytes()
     handle, name = tempfile.mkstemp(prefix=FILE, dir=folder)
     try:
         with os.fdopen(handle, "wb") as file:
