@@ -7,7 +7,6 @@ after what was removed has been measured, and no longer than it goes on being so
 from __future__ import annotations
 
 import math
-import statistics
 from collections import deque
 from collections.abc import Iterable
 from enum import Enum
@@ -156,7 +155,7 @@ class Proof:
 
 def _median(removed_db: Iterable[float | None]) -> float | None:
     values = [db for db in removed_db if db is not None]
-    return statistics.median(values) if values else None
+    return float(np.median(values)) if values else None
 
 
 class NoiseFloor:
