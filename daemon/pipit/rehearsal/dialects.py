@@ -25,6 +25,8 @@ class Dialect:
     holds_turns = False
     """A turn whose answer the client wants to ask for itself is closed by the client as well."""
     answers_pings = True
+    query = ""
+    """What `asks_for` wants after the address."""
     header = "authorization"
     value = "Bearer {key}"
 
@@ -73,6 +75,7 @@ class Inworld(Dialect):
     """Inworld: the model stands in the session."""
 
     value = "Basic {key}"
+    query = "?key=rehearsal&protocol=realtime"
 
     def asks_for(self, query: Mapping[str, list[str]]) -> str | None:
         """See `Dialect.asks_for`."""
