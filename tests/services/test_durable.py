@@ -1048,6 +1048,27 @@ async def test_the_end_of_the_minutes_of_the_day_is_announced_even_when_few_are_
     await settled()
 
 
+async def test_the_end_is_not_announced_where_that_would_be_taken_for_a_stopped_answer() -> None:
+    async def good(line: Line) -> None:
+        await line.accept()
+        await line.until("input_audio_buffer.append", 20)
+        await line.send("input_audio_buffer.speech_started", item_id="u")
+        await line.reply("r1")
+        await line.until("response.create")
+        await line.reply("r2", "One minute left.")
+        await line.stay()
+
+    async with server(good) as (url, _), Talk(provider(url), caps=Caps(conversation_s=900)) as talk:
+        await talk.until(Ready)
+        session: Any = talk.session
+        session._budget.warn_at = asyncio.get_running_loop().time()
+        await session.interrupt(None, 0, by_service=False)
+        await talk.until(ReplyDone, reply="r2")
+        kinds = [type(event) for event in talk.events]
+        assert kinds.index(ReplyDone) < kinds.index(Notice), "not before the person has spoken, and was answered"
+    await settled()
+
+
 async def test_a_reply_is_not_cut_by_the_end_of_the_minutes() -> None:
     async def good(line: Line) -> None:
         await line.accept()
