@@ -432,6 +432,23 @@ async def test_silence_while_the_person_talks_over_a_reply() -> None:
     assert events[-1] == Failed("retryable", "localhost was silent for 0.2 s while a reply was due")
 
 
+async def test_silence_after_a_short_interruption_that_the_conversation_hears_of_late() -> None:
+    async def handler(connection: ServerConnection) -> None:
+        await ready(connection)
+        await connection.send(json.dumps({"type": "response.created", "response": {"id": "r"}}))
+        await connection.send(json.dumps({"type": "input_audio_buffer.speech_started"}))
+        await connection.send(json.dumps({"type": "input_audio_buffer.speech_stopped"}))
+        await forever(connection)
+
+    async with asyncio.timeout(GENEROUS_S), served(handler) as url:
+        session = session_to(url)
+        async for event in session.events():
+            if isinstance(event, UserStopped):
+                telling = asyncio.create_task(session.interrupt("r", 100, by_service=True))
+        await telling
+    assert event == Failed("retryable", "localhost was silent for 0.2 s while a reply was due")
+
+
 async def test_any_message_shows_that_the_service_lives() -> None:
     async def handler(connection: ServerConnection) -> None:
         await ready(connection)

@@ -150,7 +150,8 @@ class WebSocketSession:
     async def interrupt(self, reply: str | None, heard_ms: int, *, by_service: bool) -> None:
         """See `Codec.interrupt`."""
         if self._stage is _Stage.OPEN:
-            self._expect(reply=False)
+            if not by_service:  # where the service did it, the person has spoken since, and may have finished by now
+                self._expect(reply=False)
             await self._write(self._codec.interrupt(reply, heard_ms, by_service=by_service))
 
     async def tool_result(self, call: str, result: str, *, is_error: bool) -> None:
