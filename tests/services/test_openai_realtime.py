@@ -348,6 +348,27 @@ def test_unknown_messages_are_counted_apart() -> None:
     assert (codec.malformed, codec.unknown) == (0, 1)
 
 
+def silence(codec: OpenAIRealtime, event_id: str | None) -> list[Any]:
+    delta = base64.b64encode(MS).decode()
+    return feed(codec, type="response.output_audio.delta", event_id=event_id, response_id="r", item_id="i", delta=delta)
+
+
+def test_a_message_that_is_sent_twice_is_heard_once() -> None:
+    codec = ready()
+    feed(codec, type="response.created", event_id="e1", response={"id": "r"})
+    assert silence(codec, "e2") == [ReplyAudio("r", MS)]
+    assert silence(codec, "e2") == []
+    assert silence(codec, "e3") == [ReplyAudio("r", MS)]
+
+
+@pytest.mark.parametrize("event_id", [None, "", "event_TODO"])
+def test_silence_that_looks_like_the_silence_before_is_heard_at_a_server_whose_ids_tell_nothing(event_id: str | None) -> None:
+    codec = ready()
+    feed(codec, type="response.created", event_id=event_id, response={"id": "r"})
+    for _ in range(3):
+        assert silence(codec, event_id) == [ReplyAudio("r", MS)]
+
+
 def test_half_a_surrogate_pair_can_be_printed() -> None:
     (_, event) = ready().receive('{"type": "response.text.delta", "response_id": "r", "delta": "\\ud800"}')
     assert event.text == "?"  # type: ignore[attr-defined]
@@ -520,6 +541,16 @@ def test_a_button_ends_a_turn_that_the_service_still_hears() -> None:
     codec = ready()
     feed(codec, type="input_audio_buffer.speech_started", item_id="u")
     assert kinds(codec.end_turn()) == ["input_audio_buffer.commit", "response.create"]
+
+
+def test_a_turn_that_pipit_ends_before_the_reply_to_the_one_before_has_begun_is_closed_and_answered_as_well() -> None:
+    codec = ready(turn_detection={"type": "none"})
+    assert [message["type"] for message in messages(codec.end_turn())] == ["input_audio_buffer.commit", "response.create"]
+    codec.audio(MS)
+    assert [message["type"] for message in messages(codec.end_turn())] == ["input_audio_buffer.commit"]
+    feed(codec, type="response.created", response={"id": "resp_1"})
+    done(codec)
+    assert [message["type"] for message in messages(codec.to_send())] == ["response.create"]
 
 
 def test_the_answer_of_a_tool_is_not_lost_when_the_service_was_quicker_with_a_reply_of_its_own() -> None:

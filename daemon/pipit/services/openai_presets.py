@@ -237,7 +237,7 @@ def session_object(settings: ServiceSettings, preset: Preset, opening: Opening =
     if preset.pronounces and settings.pronunciation:
         session = merge({preset.pronounces: dict(settings.pronunciation)}, session)
     if opening.tools and "tools" not in opening.without:
-        session["tools"] = [_tool(tool, preset) for tool in opening.tools] + list(settings.extra.get("tools", ()))
+        session["tools"] = [_tool(tool, preset) for tool in opening.tools] + list(settings.extra.get("tools") or ())
     transcription = heard_field(session, preset, "transcription")
     if settings.keyterms and isinstance(transcription, dict):
         transcription.update(_keyterms(str(transcription.get("model", "")), settings.keyterms) | transcription)

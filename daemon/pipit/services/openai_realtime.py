@@ -225,6 +225,10 @@ class OpenAIRealtime:
             max_session_s=preset.max_session_s,
         )
         self._name = ""
+        self._latest: tuple[object, Message] = "", ""
+        """The message that came last, and its id."""
+        self._numbered = True
+        """As far as is known, no two messages have the same id."""
         self._ready = False
         self._sent = 0
         self._outbox: list[Message] = []
@@ -281,7 +285,7 @@ class OpenAIRealtime:
 
     def end_turn(self) -> Sequence[Message]:
         """See `Codec.end_turn`. Nothing is sent where the service has just decided the same, and the person has not gone on."""
-        if self._promised or (self._asked and not self._talking):
+        if not self._manual and (self._promised or (self._asked and not self._talking)):
             return ()
         self._talking = False
         if self._commits:
@@ -396,6 +400,8 @@ class OpenAIRealtime:
         try:
             data = parse(message)
             kind = text(data, "type")
+            if self._repeats(message, data):
+                return ()
             read = self._READERS.get(BETA_NAMES.get(kind, kind))
             if read is not None:
                 return read(self, data)
@@ -405,6 +411,17 @@ class OpenAIRealtime:
         if kind not in UNUSED:
             self.unknown += 1
         return ()
+
+    def _repeats(self, message: Message, data: Mapping[str, Any]) -> bool:
+        """Return whether a frame came twice in a row, by mistake: sound would be heard twice, too.
+
+        Two pieces of silence look alike as well, so ids must tell; at servers that give one id to different events they do not.
+        """
+        name, alike = data.get("event_id"), message == self._latest[1]
+        if name == self._latest[0] and not alike:
+            self._numbered = False
+        self._latest = name, message
+        return alike and self._numbered and bool(name)
 
     def closed(self, code: int, reason: str) -> Event:
         """See `Codec.closed`."""
