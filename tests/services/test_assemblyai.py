@@ -196,6 +196,40 @@ def test_an_agent_that_writes_broken_arguments_is_told_so(arguments: Any) -> Non
     assert codec.malformed == 1
 
 
+FILLER = ({"type": "reply.started", "reply_id": "r1"}, {"type": "tool.call", "call_id": "c", "name": "lamp", "arguments": {}})
+
+
+def test_what_an_agent_says_about_a_tool_is_not_wanted_by_who_silenced_it_while_the_tool_ran() -> None:
+    codec = ready()
+    for message in FILLER:
+        feed(codec, **message)
+    codec.interrupt("r1", 300, by_service=False)
+    feed(codec, type="reply.done", reply_id="r1", status="completed")
+    assert codec.tool_result("c", "{}", is_error=False), "the service waits for it"
+    sound = base64.b64encode(bytes(480)).decode()
+    assert feed(codec, type="reply.started", reply_id="r2") == [ReplyStarted("r2"), ReplyDone("r2", "cancelled")]
+    assert feed(codec, type="reply.audio", reply_id="r2", data=sound) == []
+    assert feed(codec, type="reply.done", reply_id="r2", status="completed") == []
+    feed(codec, type="input.speech.started")
+    assert feed(codec, type="reply.started", reply_id="r3") == [ReplyStarted("r3")]
+
+
+@pytest.mark.parametrize("how", ["talks already", "has talked since", "Pipit asks"])
+def test_what_is_said_after_that_is_wanted(how: str) -> None:
+    codec = ready()
+    for message in FILLER:
+        feed(codec, **message)
+    if how == "talks already":
+        feed(codec, type="input.speech.started")
+    codec.interrupt("r1", 300, by_service=False)
+    if how == "has talked since":
+        feed(codec, type="transcript.user", text="Never mind.", item_id="u")
+    if how == "Pipit asks":
+        codec.generate("Say that it is late.")
+    feed(codec, type="reply.done", reply_id="r1", status="completed")
+    assert feed(codec, type="reply.started", reply_id="r2") == [ReplyStarted("r2")]
+
+
 def test_a_tool_call_that_comes_twice_is_run_once() -> None:
     codec = ready()
     call = {"type": "tool.call", "call_id": "c", "name": "set_timer", "arguments": {"seconds": 60}}

@@ -188,7 +188,7 @@ def session_object(settings: Settings, opening: Opening = NEW) -> dict[str, Any]
         session["greeting"] = settings.greeting
     session = merge(session, settings.extra)
     if opening.tools and "tools" not in opening.without:
-        session["tools"] = [_tool(tool) for tool in opening.tools] + list(settings.extra.get("tools", ()))
+        session["tools"] = [_tool(tool) for tool in opening.tools] + list(settings.extra.get("tools") or ())
     return session
 
 
@@ -299,6 +299,10 @@ class AssemblyAI:
         """A `reply.cancel` was sent, and not answered yet."""
         self._hush = 0
         """Bytes of sound that will be replaced by silence."""
+        self._talking = False
+        """The person talks."""
+        self._cut_off = False
+        """The person has silenced the agent while a tool ran, and not spoken since: what it says about the result is not wanted."""
 
     # -- sending ------------------------------------------------------------------------------------------------------------------
 
@@ -340,6 +344,8 @@ class AssemblyAI:
         if target is None:
             return ()
         target.unwanted = True
+        if not by_service and not self._talking:
+            self._cut_off = bool(target.calls or self._free_calls or self._results)
         if by_service or not self._cancels or not target.running:
             return ()
         self._cancelling = True
@@ -359,6 +365,7 @@ class AssemblyAI:
 
     def generate(self, instructions: str) -> Sequence[Message]:
         """See `Codec.generate`. The service itself puts it behind a running reply."""
+        self._cut_off = False
         return [dumps({"type": "reply.create", "instructions": instructions})]
 
     def goodbye(self) -> Sequence[Message]:
@@ -423,9 +430,11 @@ class AssemblyAI:
         return [Ended()]
 
     def _speech_started(self, _: Mapping[str, Any]) -> Sequence[Event]:
+        self._talking, self._cut_off = True, False
         return [UserStarted()]
 
     def _speech_stopped(self, _: Mapping[str, Any]) -> Sequence[Event]:
+        self._talking = False
         self._hush = 0
         return [UserStopped()]
 
@@ -434,7 +443,7 @@ class AssemblyAI:
 
     def _user_text(self, data: Mapping[str, Any]) -> Sequence[Event]:
         event = UserText(text(data, "text"), final=True, item=text(data, "item_id", ""))
-        self._hush = 0
+        self._hush, self._cut_off = 0, False
         return [event]
 
     def _reply_started(self, data: Mapping[str, Any]) -> Sequence[Event]:
@@ -455,7 +464,11 @@ class AssemblyAI:
             oldest = next(iter(self._replies))
             del self._replies[oldest]
             self._forgotten.append(hash(oldest))
-        return reply, [*events, ReplyStarted(name)]
+        events.append(ReplyStarted(name))
+        if self._cut_off:
+            reply.unwanted = reply.reported = True
+            events.append(ReplyDone(name, "cancelled"))  # nobody waits for more
+        return reply, events
 
     def _reply_audio(self, data: Mapping[str, Any]) -> Sequence[Event]:
         name, pcm = text(data, "reply_id"), sound(data, "data")
