@@ -12,6 +12,7 @@ A bend followed by a filter is Hammerstein's model; as here, but with splines: M
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 
 import numpy as np
@@ -62,7 +63,7 @@ class Distortion:
         rows = np.concatenate((np.maximum(reference - self._levels, 0), np.minimum(reference + self._levels, 0), reference[None]))
         self._spectra.appendleft(np.fft.rfft(np.concatenate((self._last, rows), axis=1), axis=1).astype(np.complex64, copy=False))
         self._last = rows
-        self._heard = np.sum([spectra * weights for spectra, weights in zip(self._spectra, path, strict=False)], axis=0)
+        self._heard = functools.reduce(np.add, map(np.multiply, self._spectra, path))
         played: Floats = reference + self.bends @ rows[:BENDS]
         return played
 
