@@ -81,7 +81,7 @@ if [ -d /run/systemd/system ]; then # otherwise an image is being built
 fi
 say "Installed. What is left to do:"
 cat <<'NEXT'
-    sudo systemd-creds encrypt --name=openai - /etc/credstore.encrypted/openai    (type the key, end with Ctrl-D)
+    sudo systemd-creds encrypt --name=openai - /etc/credstore.encrypted/openai    (type your key, Enter, Ctrl-D)
     sudo nano /etc/pipit/pipit.yaml
     sudo pipit check
     sudo systemctl enable --now pipit

@@ -35,6 +35,13 @@ def test_nothing_is_printed_where_standard_output_is_closed() -> None:
     assert (ran.returncode, ran.stderr) == (0, b"")
 
 
+def test_a_terminal_that_does_not_know_a_character_gets_its_number() -> None:
+    command = (sys.executable, "-m", "pipit.cli", "rehearse", "--faults")
+    ran = subprocess.run(command, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert b"\\u2026" in ran.stdout
+
+
 def test_a_full_disk_is_said() -> None:
     with Path("/dev/full").open("wb") as full:
         command = (sys.executable, "-m", "pipit.cli", "config", "schema")

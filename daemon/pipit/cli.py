@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import signal
 import sys
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     if sys.stdout is None:  # closed by who started this, as with >&-
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for as long as this process lives)
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that knows no "…" gets \u2026
     options = _parser().parse_args(arguments)
     try:
         status: int = options.command(options)
@@ -220,7 +223,7 @@ def _devices(options: argparse.Namespace) -> int:
     for device in found:
         print(device)
     if not found:
-        print("no sound devices were found", file=sys.stderr)
+        print("no sound devices were found: is one plugged in (lsusb), and is this user in the group audio (id)?", file=sys.stderr)
     return 0 if found else 1
 
 

@@ -430,7 +430,7 @@ async def serve(host: str, port: int, misbehave: Misbehaviour | None, *, say: Sa
     try:
         async with Rehearsal(host, port, misbehave, say=say, record=False) as server:
             for protocol in dict.fromkeys(PATHS.values()):
-                query = DIALECTS[protocol].query if protocol in DIALECTS else ""
+                query = DIALECTS[protocol]().query if protocol in DIALECTS else ""
                 say(f"{protocol}: {server.url(protocol)}{query}")
             for path in REQUESTS:
                 say(f"{server.http}{path}")
