@@ -69,7 +69,7 @@ def test_a_reply_that_broke_off_is_gone_on_with_unless_it_was_interrupted() -> N
         if interrupted:
             made.interrupt("r", 500, by_service=False)
         assert list(made.cut("lost")) == [ReplyDone("r", "failed", "lost")]
-        assert [wish.reply for wish in made.wanted] == ([] if interrupted else ["r"])
+        assert [wish.reply for wish in made.ask()] == ([] if interrupted else ["r"])
         assert made.said() == (Line(True, "Once" if interrupted else "Once upon a time"),)
 
 
@@ -79,14 +79,38 @@ def test_the_result_of_a_tool_is_wished_for_until_the_agent_has_spoken_about_it(
     assert made.result("c", '"on"')
     assert made.waiting
     list(made.cut("lost"))
-    assert [wish.instructions for wish in made.wanted] == [SAY]
+    assert [wish.instructions for wish in made.ask()] == [SAY]
     made = called()
     made.result("c", '"on"')
     made.note(ReplyAudio("r", SECOND), 0)
     made.note(ReplyDone("r"), 0)
     assert not made.waiting
     assert list(made.cut("lost")) == []
-    assert made.wanted == []
+    assert made.ask() == []
+
+
+def test_what_a_session_was_asked_for_is_wanted_again_if_it_is_lost_before_it_reacts() -> None:
+    made = turns()
+    made.want("Go on.")
+    for _ in range(2):
+        assert [wish.instructions for wish in made.ask()] == ["Go on."]
+        assert made.waiting
+        assert list(made.cut("lost")) == []
+    made.ask()
+    made.note(ReplyStarted("r"), 0)
+    made.note(ReplyDone("r"), 0)
+    assert not made.waiting
+    list(made.cut("lost"))
+    assert made.ask() == []
+
+
+def test_a_question_that_was_called_off_while_there_is_no_session_is_not_heard_again() -> None:
+    made = turns(3)
+    made.note(UserStarted(), 0)
+    made.note(UserStopped(), 0)
+    made.lose(server_turns=True)
+    made.interrupt(None, 0, by_service=False)
+    assert made.find(resumed=False) == made.sound.end
 
 
 def test_nobody_hears_of_a_tool_that_ran_when_the_agent_was_silenced() -> None:

@@ -36,7 +36,7 @@ from pipit.services import (
 from pipit.services.budget import UNLIMITED, Budget, Caps
 from pipit.services.link import Link, Provider
 from pipit.services.persistence import Persistence
-from pipit.services.turns import Turns, Wish
+from pipit.services.turns import Turns
 from pipit.tasks import Tasks
 
 GIVE_UP_S = 25.0
@@ -115,7 +115,7 @@ class DurableSession:
         self._closing: asyncio.Task[None] | None = None
         self._tools: tuple[Declaration, ...] = ()
         self._without: frozenset[str] = frozenset()
-        self._told: list[Provider] = []
+        self._told: set[Provider] = set()
         """Those of whom the person has been told that they answer in place of the usual one."""
         self._turns = Turns(self.input_rate_hz, self.output_rate_hz)
         self._budget = Budget(durable.caps)
@@ -287,7 +287,7 @@ class DurableSession:
         link.ready, link.ready_at, link.resume = True, now, event.resume
         self.capabilities = link.session.capabilities
         self._untried = [provider for provider in self._durable.providers if provider is not link.provider]
-        self._told.append(link.provider)
+        self._told.add(link.provider)
         life_s = link.session.capabilities.max_session_s
         self._renew_at = None if life_s is None else now + life_s - min(MARGIN * life_s, MARGIN_S)
         if link.expires_at is not None:
@@ -312,9 +312,7 @@ class DurableSession:
         link.attached = True
         if self._turns.is_over and not link.session.capabilities.server_turns:
             await link.session.end_turn()
-        wanted, self._turns.wanted = self._turns.wanted, []
-        for wish in wanted:
-            await link.session.generate(wish.instructions)
+        await self._ask(link)
         self._wake()
 
     @property
@@ -446,10 +444,13 @@ class DurableSession:
 
     async def generate(self, instructions: str) -> None:
         """See `Codec.generate`."""
+        self._turns.want(instructions)
         if (link := self._link) is not None and link.attached:
-            await link.session.generate(instructions)
-        else:
-            self._turns.wanted.append(Wish(instructions))
+            await self._ask(link)
+
+    async def _ask(self, link: Link) -> None:
+        for wish in self._turns.ask():
+            await link.session.generate(wish.instructions)
 
     async def close(self) -> None:
         """See `Session.close`. May be called at any time, any number of times."""

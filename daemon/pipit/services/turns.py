@@ -85,8 +85,10 @@ class Turns:
         """Where the session was lost."""
         self._missed_from: int | None = None
         """Where begins what the lost session had heard and had not reacted to yet."""
-        self.wanted: list[Wish] = []
+        self._wanted: list[Wish] = []
         """What to ask the next session for."""
+        self._asked: list[Wish] = []
+        """What the present session was asked for, and has not reacted to yet."""
         self.was_cut_short = False
         """The person has stopped an answer before it began, and not spoken since: whatever is said now is taken for it."""
 
@@ -95,7 +97,7 @@ class Turns:
     @property
     def waiting(self) -> bool:
         """Whether the person waits for something, or talks."""
-        return bool(self._turn_from is not None or self._result is not None or self._live or self._calls)
+        return bool(self._turn_from is not None or self._result is not None or self._asked or self._live or self._calls)
 
     @property
     def blip_at(self) -> float | None:
@@ -136,6 +138,7 @@ class Turns:
                 self._history.words(name, text)
             case ReplyDone(reply=name, status=status):
                 self._made = name, self._live.pop(name, 0)
+                self._asked.clear()
                 self._quiet_from = self.sound.end
                 if status != "interrupted":
                     self._history.done(name)
@@ -155,6 +158,7 @@ class Turns:
             self._turn_from, self._turn_lines = max(0, position), len(self._history)
             self._ended = False
         self._stopped_at = self._result = None
+        self._asked.clear()
         self.was_cut_short = False
 
     def answered(self) -> None:
@@ -162,6 +166,9 @@ class Turns:
         self._turn_from = self._turn_lines = self._stopped_at = self._result = None
         self._ended = False
         self._quiet_from = self.sound.end
+        self._asked.clear()
+        if self._missed_from is not None:
+            self._missed_from = self.sound.end
 
     # -- what the conversation says ------------------------------------------------------------------------------------------------
 
@@ -177,14 +184,24 @@ class Turns:
             self._result = None
         if reply is None:
             self.answered()
-            self.wanted.clear()
+            self._wanted.clear()
             self.was_cut_short = True
             return
-        self.wanted = [wish for wish in self.wanted if wish.reply != reply]
+        self._wanted, self._asked = ([wish for wish in wishes if wish.reply != reply] for wishes in (self._wanted, self._asked))
         self._unwanted.append(reply)
         received = self._live.get(reply, self._made[1] if reply == self._made[0] else 0)
         length_ms = received / self._output_bytes_per_ms
         self._history.done(reply, min(1.0, heard_ms / length_ms) if length_ms else 0.0)
+
+    def want(self, instructions: str) -> None:
+        """Remember what a session is to be asked for."""
+        self._wanted.append(Wish(instructions))
+
+    def ask(self) -> list[Wish]:
+        """Return what the present session is asked for now; it is wanted again if the session is lost before it reacts."""
+        wanted, self._wanted = self._wanted, []
+        self._asked += wanted
+        return wanted
 
     def result(self, call: str, result: str) -> bool:
         """A tool has answered. Returns whether it had been called."""
@@ -206,14 +223,15 @@ class Turns:
 
     def cut(self, reason: str) -> Iterator[ReplyDone]:
         """End what a lost session had begun; what it owes is wished for."""
+        self._wanted, self._asked = self._asked + self._wanted, []
         for name, received in self._live.items():
             said = self._history.done(name)
             if received and said and name not in self._unwanted:
-                self.wanted.append(Wish(GO_ON.format(said=said), name))
+                self._wanted.append(Wish(GO_ON.format(said=said), name))
             yield ReplyDone(name, "failed", reason)
         self._live.clear()
         if (result := self.take_result()) is not None:
-            self.wanted.append(Wish(result))
+            self.want(result)
 
     def lose(self, *, server_turns: bool) -> None:
         """There is no session from now on.
