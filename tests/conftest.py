@@ -1,18 +1,36 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from tests.clock import LeapingLoop
 from tests.room import Room
+
+LEAPING = ("services", "rehearsal", "test_faults.py")
+"""Folders and files whose tests use `tests.clock`; what must have the wall's clock there is marked so."""
 
 settings.register_profile("pipit", deadline=None)  # how long an example takes says more of the machine than of Pipit
 settings.load_profile("pipit")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "wall_clock: has to do with threads or programs that do not wait for the loop of the test")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Choose the event loop of a test."""
+    inside = item.path.relative_to(Path(__file__).parent).parts[0] in LEAPING
+    return {"loop": LeapingLoop if inside and item.get_closest_marker("wall_clock") is None else asyncio.new_event_loop}
 
 
 @pytest.fixture

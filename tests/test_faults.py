@@ -142,7 +142,7 @@ async def test_a_broken_client_is_noticed(
     before = resources()
     with shortened():
         wrong = await judged(name, planned, rng)
-    wrong += await left_behind(before, SHELLS, patience_s=2 if broken is kept_sessions else 20)
+    wrong += await left_behind(before, SHELLS, patience_s=0.3 if broken is kept_sessions else 20)
     assert any(noticed in line for line in wrong), wrong
 
 

@@ -23,7 +23,6 @@ import os
 import random
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -368,14 +367,15 @@ def memory_mb() -> float:
 
 async def left_behind(before: tuple[int, int, int], kinds: tuple[type, ...], patience_s: float = 5) -> list[str]:
     """Wait until nothing is left of what ran; return what is after this time."""
-    deadline = time.monotonic() + patience_s
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience_s
     while True:
         gc.collect()
         found = sum(isinstance(made, kinds) for made in gc.get_objects())
         more = [now - then for now, then in zip(resources(), before, strict=True)]
         if not found and max(more) <= 0:
             return []
-        if time.monotonic() > deadline:
+        if loop.time() > deadline:
             named = zip(("threads", "descriptors", "tasks"), more, strict=True)
             return [f"left behind: {found} sessions; " + ", ".join(f"{number} {what}" for what, number in named)]
         await asyncio.sleep(0.1)

@@ -27,7 +27,10 @@ from tests import speech
 from tests.rehearsal.client import spoken
 from tests.rehearsal.talk import TIMER, codec_for, misbehaving
 
-pytestmark = pytest.mark.skipif(speech.missing_tools() is not None, reason=str(speech.missing_tools()))
+pytestmark = [
+    pytest.mark.skipif(speech.missing_tools() is not None, reason=str(speech.missing_tools())),
+    pytest.mark.wall_clock,  # its client is threads
+]
 
 Event = dict[str, Any]
 SPOKEN = [MultiModality.TEXT, MultiModality.AUDIO]
