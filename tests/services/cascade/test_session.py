@@ -506,7 +506,7 @@ def with_model(model: Scripted, turn: TurnSettings = TurnSettings(), tool_rounds
     return CascadeSession(stages, settings, Opening(tools=(CLOCK,)))
 
 
-@pytest.mark.parametrize("answer", [Text("\N{THUMBS UP SIGN}"), Text("**"), Call("c1", "get_time", "{}")], ids=str)
+@pytest.mark.parametrize("answer", [Text("\N{THUMBS UP SIGN}"), Text("**"), Text("..."), Call("c1", "get_time", "{}")], ids=str)
 async def test_an_answer_of_which_nothing_can_be_spoken_leaves_nobody_waiting(answer: Text | Call) -> None:
     async with talking(with_model(Scripted(answer))) as talk:
         await talk.until(Ready)

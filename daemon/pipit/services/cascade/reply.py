@@ -62,6 +62,8 @@ class Reply:
             try:
                 async with aclosing(self._sentences(parts, preface)) as pieces:
                     async for written in pieces:
+                        if not any(map(str.isalnum, written)):
+                            continue  # voices make no sound of it, or say "dot dot dot"
                         said = spoken.feed(written) + spoken.flush()
                         self.script.add(written, said)
                         self.begin()
