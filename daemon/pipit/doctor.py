@@ -174,8 +174,8 @@ class _Observed:
         self._played: list[NDArray[np.int16]] = []
         self._left: list[NDArray[np.int16]] = []
 
-    def remember(self, memory: Memory) -> None:
-        self.canceller.remember(memory)
+    def remember(self, memory: Memory) -> bool:
+        return self.canceller.remember(memory)
 
     def clean(self, microphone: NDArray[np.int16], reference: NDArray[np.int16] | None) -> Cleaned:
         cleaned = self.canceller.clean(microphone, reference)

@@ -81,6 +81,17 @@ def test_jitter_of_the_stamps_does_not_move_it() -> None:
     assert reference.jumps == 0
 
 
+def test_the_first_stamps_do_not_count_but_those_when_sound_begins() -> None:
+    player = Player(48000, offset=-24000 + 200)  # half a second of silence, and stamps that are wrong by 4 ms
+    reference = Reference(player.ring, 48000, player.at)
+    player.frames(reference, 0, 10)
+    player.offset = -24000
+    got = player.frames(reference, 10, 40)
+    start = round((0.5 - LEAD_S) * 16000) - 10 * FRAME
+    assert error_db(got[start + 40 :], at_times((np.arange(start + 40, len(got)) - start) / 16000)) < -40
+    assert reference.jumps == 0
+
+
 def test_it_jumps_where_the_stamps_stay_away() -> None:
     player = Player(48000)
     reference = Reference(player.ring, 48000, player.at)

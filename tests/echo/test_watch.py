@@ -14,6 +14,7 @@ from pipit.echo import Canceller, Through
 from pipit.echo.kalman import Kalman
 from pipit.echo.memory import Memory, load, save
 from pipit.echo.watch import Duplex, remember, watch
+from pipit.echo.webrtc import WebRtc
 from tests.echo.test_proof import rest, speak
 
 KNOWN = Memory(np.zeros(3200, np.float32), 1e-5, 0.0, np.zeros(BENDS, np.float32))
@@ -64,6 +65,20 @@ def test_what_was_kept_is_given_and_believed(tmp_path: Path) -> None:
 def test_where_nothing_was_kept_nothing_is_believed(tmp_path: Path, folder: str | None) -> None:
     canceller = Kalman(20)
     remember(canceller, tmp_path if folder else None)
+    assert not Duplex(canceller, "auto")()
+
+
+@pytest.mark.parametrize(
+    ("make", "kept"),
+    [
+        pytest.param(lambda: Kalman(20), KNOWN._replace(response=np.zeros(9, np.float32)), id="another shape"),
+        pytest.param(lambda: WebRtc(20), KNOWN, id="an engine that has no use for it"),
+    ],
+)
+def test_who_cannot_use_what_was_kept_is_not_believed(tmp_path: Path, make: Callable[[], Canceller], kept: Memory) -> None:
+    save(tmp_path, kept)
+    canceller = make()
+    remember(canceller, tmp_path)
     assert not Duplex(canceller, "auto")()
 
 

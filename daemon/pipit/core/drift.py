@@ -81,6 +81,10 @@ class DriftLoop:
         elif self._still >= _STILL_LOOKS:
             self.settled = True
 
+    def unsettle(self) -> None:
+        """Be less sure: the impulse response has to be learnt anew."""
+        self._still, self.settled = 0, False
+
     def interrupt(self) -> None:
         """Forget the last look: the reference or the filter has jumped."""
         self._before, self._since_s, self._sounding_s = None, 0.0, 0.0

@@ -51,8 +51,8 @@ class Canceller(Protocol):
             reference: what the loudspeaker played at the same time, in the same shape; None where that is digital silence.
         """
 
-    def remember(self, memory: Memory) -> None:
-        """Start from what was known before. Called before the first frame."""
+    def remember(self, memory: Memory) -> bool:
+        """Start from what was known before; say whether it was of use. Called before the first frame."""
 
 
 class Through:
@@ -70,5 +70,6 @@ class Through:
         """Return the frame itself."""
         return Cleaned(microphone, microphone, False)
 
-    def remember(self, memory: Memory) -> None:
-        """Do nothing: there is nothing to know."""
+    def remember(self, memory: Memory) -> bool:
+        """Return False: there is nothing to know."""
+        return False

@@ -68,8 +68,9 @@ class Cancelling:
         speech, ears = self.finish()
         return Cleaned(np.concatenate((speech, microphone)), np.concatenate((ears, microphone)), False)
 
-    def remember(self, memory: Memory) -> None:
+    def remember(self, memory: Memory) -> bool:
         """See `pipit.echo.Canceller`."""
+        return False
 
     def begin(self) -> None:
         """Prepare for sound after a time without."""

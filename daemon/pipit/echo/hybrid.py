@@ -78,10 +78,11 @@ class Hybrid(Cancelling):
         self._audible = 0  # for so many frames more the person is in what comes out
         self._person = 0.0  # share of the linear canceller in the last frame of speech
 
-    def remember(self, memory: Memory) -> None:
+    def remember(self, memory: Memory) -> bool:
         """See `pipit.echo.Canceller`."""
-        self._linear.remember(memory)
+        used = self._linear.remember(memory)
         self.drift, self.lag_s = self._linear.drift, self._linear.lag_s
+        return used
 
     def begin(self) -> None:
         """See `Cancelling`."""

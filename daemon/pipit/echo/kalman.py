@@ -34,10 +34,11 @@ class Kalman(Cancelling):
         self._talks = False
         self._first = True
 
-    def remember(self, memory: Memory) -> None:
+    def remember(self, memory: Memory) -> bool:
         """See `pipit.echo.Canceller`."""
-        self._linear.remember(memory)
+        used = self._linear.remember(memory)
         self.drift, self.lag_s = self._linear.drift, self._linear.lag_s
+        return used
 
     def begin(self) -> None:
         """See `Cancelling`."""

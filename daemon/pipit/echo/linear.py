@@ -30,11 +30,13 @@ _URGENT_FRAMES = 10
 _BAD = 0.25  # of the microphone's power left: something is wrong, or a person talks, or the room is new
 _GOOD = 0.05
 _BETTER = 0.5  # so much of what is left now would be left elsewhere
+_JUMP = 8  # samples: what moves less may be the drift of a clock, and the loop has to see it
+_USELESS = 0.8  # as good as nothing is removed
+_LOST = 4  # searches in a row that found nothing, after which a filter that is useless is learnt from the beginning: 2 s of sound
 _LOUD = 1e-7  # mean power: -70 dBFS
 
 _DELAY_FRAMES = 75  # 1.5 s
 _DELAY_REACH = HEARING_RATE_HZ // 2
-_EARLY = 1600  # how far before its cause an echo is looked for, in case the stamps are wrong the other way
 _AIM = 160  # samples: where a found echo is put, 10 ms after the reference
 _EARLIEST, _LATEST = 16, 1600  # samples after the reference where an echo may begin, and the filter still holds most of the room
 _PROMINENT = 8.0  # less than `talking.PROMINENT`, for two in agreement are needed
@@ -56,6 +58,7 @@ class Linear:
         self._references: deque[NDArray[np.float32]] = deque(maxlen=_DELAY_FRAMES + _DELAY_REACH // FRAME)
         self._louder = Louder()
         self._since_search = 0
+        self._lost = 0  # searches in a row that found nothing
         self._known = False  # the filter has been seen to work
         self._best: NDArray[np.float32] | None = None  # the filter when it worked well
         self._suspected: int | None = None
@@ -72,16 +75,17 @@ class Linear:
         """What is worth keeping, once the filter has worked."""
         return Memory(self._filter.response, self._loop.drift, self.lag_s, self._distortion.bends) if self._known else None
 
-    def remember(self, memory: Memory) -> None:
-        """Start from what was known, unless it is of another shape."""
+    def remember(self, memory: Memory) -> bool:
+        """Start from what was known, unless it is of another shape; say whether it was."""
         if memory.response.shape != self._filter.response.shape:
-            return
+            return False
         self._filter.know(memory.response)
         self._distortion.bends = memory.bends
         self._filter.keep(STILL)
         self._loop.know(memory.drift)
         self.lag_s = memory.lag_s
         self._known, self._best = True, memory.response
+        return True
 
     @property
     def works(self) -> bool:
@@ -144,30 +148,37 @@ class Linear:
         if heard_power < _LOUD * len(heard):
             return
         if left_share < _BAD:
-            self._known, self._suspected = True, None
+            self._known, self._suspected, self._lost = True, None, 0
             if left_share < _GOOD or self._best is None:
                 self._best = self._filter.response
             return
         if self._best is not None and self._go_back(self._best, heard, left_share):
             return
         if not talking:
-            self._doubt()
+            self._doubt(left_share)
             self._find_delay()
 
     def _go_back(self, best: NDArray[np.float32], heard: NDArray[np.float32], left_share: float) -> bool:
-        """Take the filter that was good before, moved to where its echo fits now, if that is much better; True if it is.
+        """Take the filter that was good before, as loud and as late as it fits now, if that is much better; True if it is.
 
-        Samples that were lost or inserted somewhere move the echo against the reference, and what was learnt since is wrong.
+        Samples that were lost or inserted somewhere move the echo against the reference, somebody turns a knob, and what was learnt
+        since is wrong.
         """
         blocks = (len(heard) + len(best)) // FRAME
         played = np.concatenate(list(self._references)[-blocks:])
-        size = 2 * len(played)
-        echo = np.fft.irfft(np.fft.rfft(played, size) * np.fft.rfft(best, size))[: len(played)][-len(heard) :].astype(np.float32)
-        later = movement(echo, heard, _SEARCH_REACH)
-        if later is None or 1 - _alike(echo, heard, round(later)) ** 2 > _BETTER * left_share:
+        later = movement(_echo(played, best, len(heard)), heard, _SEARCH_REACH)
+        if later is None:
             return False
-        self._filter.know(moved(best, later))
-        self._loop.interrupt()
+        there = moved(best, later)
+        echo = _echo(played, there, len(heard))  # without what was moved beyond the ends
+        gain = float(np.dot(echo, heard)) / max(float(np.dot(echo, echo)), 1e-12)
+        left = heard - gain * echo
+        if float(np.dot(left, left)) > _BETTER * left_share * float(np.dot(heard, heard)):
+            return False
+        self._filter.know(np.float32(gain) * there)
+        self._lost = 0
+        if abs(later) > _JUMP:
+            self._loop.interrupt()
         self.slips += 1
         return True
 
@@ -179,10 +190,21 @@ class Linear:
         left_share = float(np.dot(heard - echo, heard - echo)) / max(float(np.dot(heard, heard)), 1e-12)
         return left_share > _BAD and self._go_back(self._best, heard, left_share)
 
-    def _doubt(self) -> None:
-        """Learn anew, from what is known: the room has changed."""
-        if self._known:
+    def _doubt(self, left_share: float) -> None:
+        """Learn anew: from what is known, for the room has changed, or from nothing, for it is another."""
+        if not self._known:
+            return
+        self._lost += 1
+        if self._lost >= _LOST and left_share > _USELESS:
+            self._forget()
+        else:
             self._filter.know(self._filter.response)
+
+    def _forget(self) -> None:
+        self._filter.reset()
+        self._filter.keep(MOVING)
+        self._loop.unsettle()
+        self._known, self._lost = False, 0
 
     def _find_delay(self) -> None:
         """Look for the echo far from where the stamps put it: sound systems have buffers that they do not tell of."""
@@ -190,7 +212,7 @@ class Linear:
             return
         heard = np.concatenate(self._microphones)
         played = np.concatenate(self._references)
-        lag, prominence = likeness(heard, played, _EARLY)
+        lag, prominence = likeness(heard, played, _DELAY_REACH)  # before its cause: what was found once may be gone
         if prominence < _PROMINENT:
             self._suspected = None
             return
@@ -198,19 +220,16 @@ class Linear:
         self._suspected = lag
         if agrees and not _EARLIEST <= lag <= _LATEST:
             self.lag_s += (lag - _AIM) / HEARING_RATE_HZ
-            self._filter.reset()
-            self._known, self._suspected, self._best = False, None, None
+            self._forget()
+            self._suspected, self._best = None, None
             self.quiet()
 
 
-def _alike(echo: NDArray[np.float32], heard: NDArray[np.float32], later: int) -> float:
-    """Return the correlation coefficient of the two, the echo moved later by some samples."""
-    if later >= 0:
-        echo, heard = echo[: len(echo) - later], heard[later:]
-    else:
-        echo, heard = echo[-later:], heard[:later]
-    norm = float(np.linalg.norm(echo) * np.linalg.norm(heard))
-    return float(np.dot(echo, heard)) / norm if norm else 0.0
+def _echo(played: NDArray[np.float32], response: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Return the last `count` samples of what was played, as it is heard through an impulse response."""
+    size = 2 * len(played)
+    whole = np.fft.irfft(np.fft.rfft(played, size) * np.fft.rfft(response, size))
+    return whole[len(played) - count : len(played)].astype(np.float32)
 
 
 def _float(samples: NDArray[np.int16]) -> NDArray[np.float32]:

@@ -1,8 +1,9 @@
 """The loudspeaker's sound as it was when a frame was captured: read from the mixer's reference at the right place, at 16 kHz.
 
 The device says by time stamps which sample of the reference belongs to a captured one. They jitter, and a canceller needs the
-distance between the two to stand still to a fraction of a sample; so the reference is read on by counting, and the stamps are only
-watched: where they stay away from the count, samples were lost or inserted somewhere, and it jumps there.
+distance between the two to stand still to a fraction of a sample; so the reference is read on by counting from the first sound on,
+and the stamps are only watched: where they stay away from the count, samples were lost or inserted somewhere, and it jumps there.
+Until the first sound it is read where they say, for the earliest of them are the worst.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Reference:
         self._reference_at = reference_at
         self._at: float | None = None
         self._away = 0
+        self._sounded = False
         self.jumps = 0
         """How often it had to jump."""
 
@@ -54,13 +56,17 @@ class Reference:
         """
         stamped = self._reference_at(captured)
         if stamped is None:
-            self._at = None
+            self._at, self._sounded = None, False
             return None
         self._follow(stamped + (LEAD_S - lag_s) * self._rate_hz)
         assert self._at is not None
         step = self._rate_hz / HEARING_RATE_HZ * (1 + drift)
         at, self._at = self._at, self._at + count * step
-        return self._read(at, step, count)
+        samples = self._read(at, step, count)
+        self._sounded = self._sounded or samples is not None
+        if not self._sounded:
+            self._at = None
+        return samples
 
     def _follow(self, wanted: float) -> None:
         if self._at is None:

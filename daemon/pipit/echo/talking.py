@@ -29,7 +29,7 @@ _HEARD_FRAMES = 10
 _LOOKED_AT_FRAMES = 50
 _LATEST_FRAMES = 75  # an echo later than 1.5 s is not looked for
 _NOT_AGAIN_FRAMES = 25  # looking costs as much as a second of the wake word; a canceller that fails does so all the time
-_EARLY = HEARING_RATE_HZ // 10
+_EARLY = HEARING_RATE_HZ // 2
 
 
 class Voiced:

@@ -57,10 +57,8 @@ class Duplex:
 def remember(canceller: Canceller, folder: Path | None) -> None:
     """Give the canceller what was kept, before the first frame."""
     memory = None if folder is None else load(folder)
-    if memory is not None:
-        canceller.remember(memory)
-        if canceller.proof is not None:
-            canceller.proof.trust()
+    if memory is not None and canceller.remember(memory) and canceller.proof is not None:
+        canceller.proof.trust()
 
 
 async def watch(canceller: Canceller, duplex: Duplex, folder: Path | None, record: Callable[..., None]) -> None:
