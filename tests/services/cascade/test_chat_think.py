@@ -118,6 +118,43 @@ async def test_what_is_strewn_in_is_passed_over(fault: str) -> None:
         assert (await asked(stage, User("what time is it")))[0].startswith("It is twelve")
 
 
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+
+
+def chunk(**delta: Any) -> bytes:
+    return b"data: " + json.dumps({"choices": [{"index": 0, "delta": delta}]}).encode() + b"\n\n"
+
+
+@contextlib.asynccontextmanager
+async def answering(answer: bytes) -> AsyncIterator[ChatThink]:
+    """Answer any request, and leave the connection open."""
+    left = asyncio.Event()
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD + answer)
+        await left.wait()
+        writer.close()
+
+    async with asyncio.timeout(30), await asyncio.start_server(handler, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        think = ThinkSettings(url=f"http://127.0.0.1:{port}/v1", model="m")
+        yield ChatThink(think, "Be brief.", connect_s=5.0, read_s=5.0)
+        left.set()
+
+
+async def test_an_answer_ends_where_the_server_says_so_and_not_when_it_hangs_up() -> None:
+    async with answering(chunk(content="Hello.") + b"data: [DONE]\n\n") as stage:
+        assert await asked(stage, User("hello")) == ("Hello.", [])
+
+
+async def test_a_long_line_is_read() -> None:
+    details = [{"type": "reasoning.encrypted", "data": "A" * 100_000}]
+    lines = chunk(content="Hello.") + chunk(reasoning_details=details) + chunk(content=" You.") + b"data: [DONE]\n\n"
+    async with answering(lines) as stage:
+        assert await asked(stage, User("hello")) == ("Hello. You.", [])
+
+
 async def test_nobody_is_there() -> None:
     stage = build(Settings(think=ThinkSettings(url="http://127.0.0.1:9/v1")))
     with pytest.raises(StageError, match=r"127\.0\.0\.1 cannot be reached") as error:

@@ -93,6 +93,8 @@ class Answer:
         """Text that may be the beginning of a tag."""
         self._said = False
         self._finished = ""
+        self.is_done = False
+        """The server has said that nothing follows."""
         self.malformed = 0
         """Lines that could not be understood."""
 
@@ -107,7 +109,7 @@ class Answer:
             return []  # comments, blank lines, names of events
         value = value.strip()
         if value == b"[DONE]":
-            self._finished = self._finished or "stop"
+            self._finished, self.is_done = self._finished or "stop", True
             return []
         try:
             return self._chunk(parse(value))

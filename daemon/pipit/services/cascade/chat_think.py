@@ -26,7 +26,7 @@ EXPLANATION_BYTES = 65536
 """Longest refusal that is read."""
 
 WHOLE_BYTES = 1 << 20
-"""Longest answer that is not streamed."""
+"""Longest answer that is not streamed, and longest line of one that is: encrypted reasoning comes in one."""
 
 
 def build(settings: Settings) -> Think:
@@ -93,10 +93,12 @@ class ChatThink(OverHttp):
                     for text in answer.whole(await answered.read(WHOLE_BYTES)):
                         yield text
                 else:
-                    async with aclosing(answered.lines()) as lines:
+                    async with aclosing(answered.lines(WHOLE_BYTES)) as lines:
                         async for line in lines:
                             for text in answer.feed(line):
                                 yield text
+                            if answer.is_done:  # some leave the connection open
+                                break
                 for part in answer.finish():
                     yield part
         except FetchError as error:
