@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from pipit.audio.wav import read_wav
 from pipit.core.pcm import HEARING_RATE_HZ, Resampler
-from pipit.errors import ConfigError
 from pipit.wake import Engine, Wake
 
 SHOWN = 0.05
@@ -40,12 +39,7 @@ def read(path: Path) -> NDArray[np.int16]:
     Raises:
         ConfigError: it cannot be read as a WAV file.
     """
-    try:
-        samples, rate_hz = read_wav(path)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    samples, rate_hz = read_wav(path)
     return Resampler(rate_hz, HEARING_RATE_HZ).process(np.ascontiguousarray(samples[:, 0]))
 
 

@@ -71,8 +71,9 @@ def test_a_length_that_was_never_filled_in_means_up_to_the_end(tmp_path: Path) -
         (riff((b"fmt ", form(12)), (b"data", b"")), r"WAV format 1 with 12 bits"),
         (riff((b"fmt ", form(16, channels=0)), (b"data", b"")), r"damaged WAV file \(0 channels, 16000 Hz, 0 bytes a frame\)"),
         (riff((b"fmt ", form(16, rate_hz=0)), (b"data", b"")), r"damaged WAV file \(1 channels, 0 Hz"),
+        (riff((b"fmt ", form(16, rate_hz=192000)), (b"data", b"")), r"a sample rate of 192000 Hz; 8000 to 96000 Hz are needed"),
     ],
-    ids=["mp3", "empty", "no data", "short header", "float", "12 bits", "no channels", "no rate"],
+    ids=["mp3", "empty", "no data", "short header", "float", "12 bits", "no channels", "no rate", "too high a rate"],
 )
 def test_says_what_is_wrong_with_a_file(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(content)

@@ -88,8 +88,6 @@ def _read(settings: Input) -> tuple[NDArray[np.int16], int]:
         raise ConfigError(
             f"audio.input.channel: {settings.path} has {channels} channels, so {settings.channel} is not there; count from 0"
         )
-    if not 8000 <= rate_hz <= 96000:
-        raise ConfigError(f"audio.input.path: {settings.path}: a sample rate of {rate_hz} Hz; convert it to 8000 to 96000 Hz")
     return np.ascontiguousarray(samples[:, settings.channel]), rate_hz
 
 

@@ -64,6 +64,9 @@ def read_wav(path: str | Path) -> tuple[NDArray[np.int16], int]:
     if form.channels < 1 or form.rate_hz < 1 or form.frame_bytes != form.channels * form.bits // 8:
         shape = f"{form.channels} channels, {form.rate_hz} Hz, {form.frame_bytes} bytes a frame"
         raise ConfigError(f"{path}: a damaged WAV file ({shape}); record or convert it again")
+    if not 8000 <= form.rate_hz <= 96000:
+        rates = f"a sample rate of {form.rate_hz} Hz; 8000 to 96000 Hz are needed"
+        raise ConfigError(f"{path}: {rates}: sox {path} -b 16 -r 48000 NEW.wav")
     sound = chunks[b"data"]
     samples = _DECODE[form.bits](sound[: len(sound) // form.frame_bytes * form.frame_bytes])
     return samples.reshape(-1, form.channels), form.rate_hz
