@@ -65,7 +65,7 @@ SCENES = (
     Scene("loud: -14 dBFS", echo_dbfs=-14),
 )
 LIMITED = (
-    Scene("heavy, hard limit", drive=3, limit="hard"),
+    Scene("heavy, hard limit", drive=4, limit="hard"),
     Scene("heavy, lopsided", drive=2, limit="lopsided"),
     Scene("heavy, cone's travel", drive=3, limit="travel"),
 )

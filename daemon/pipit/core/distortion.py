@@ -19,9 +19,10 @@ import numpy as np
 
 from pipit.core.kalman import Floats, Spectra
 
-LEVELS: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.4)
+LEVELS: tuple[float, ...] = (0.02, 0.035, 0.06, 0.1, 0.17, 0.28, 0.45)
 """Where the slope may change, either side of zero. The volume is in the reference already, but how far an amplifier is turned up is
-not known; so they are spread over what is audible, in steps of 6 to 8 dB."""
+not known; so they are spread evenly over what is audible, 4 to 5 dB apart. Where a hard limit lies between two of them 26 dB of the
+echo were removed; with steps of 6 to 8 dB, 22."""
 
 BENDS = 2 * len(LEVELS)
 

@@ -160,7 +160,7 @@ def test_what_echo_cancelling_keeps_is_written_in_the_sandbox_and_read_at_each_s
     pi.run("systemctl stop pipit; rm -f /var/lib/pipit/echo.bin")
     # It runs where the daemon does, as the same user, and writes with the daemon's own code.
     imports = "import numpy as np; from pipit.echo.memory import Memory, save; from pipit.system.state import folder"
-    keep = f"{imports}; save(folder(), Memory(np.ones(3200, np.float32), 0.0, 0.0, np.zeros(10, np.float32)))"
+    keep = f"{imports}; save(folder(), Memory(np.ones(3200, np.float32), 0.0, 0.0, np.zeros(14, np.float32)))"
     unit = f"[Service]\\nExecStartPre={PYTHON} -c '{keep}'\\n"
     pi.run(f'mkdir -p $(dirname {drop_in}) && printf "{unit}" > {drop_in} && systemctl daemon-reload')
     try:
