@@ -82,6 +82,25 @@ async def test_where_pipit_finds_turns_its_own_voice_is_nobodys_turn(trial: int)
         assert stage.machine.state is State.LISTENING
 
 
+@pytest.mark.parametrize("over", [True, False], ids=["over", "still talking"])
+async def test_where_pipit_finds_turns_what_was_said_before_there_is_a_session_is_a_turn(over: bool) -> None:
+    session = Script(dataclasses.replace(Capabilities(), server_turns=False))
+    settings = file.Settings(input=file.Input(at_end="silence"), output=file.Output(rate=RATE_HZ))
+    question = speech.say("what time is it", rate_hz=RATE_HZ)
+    device = file.FileDevice(settings, np.concatenate((np.zeros(RATE_HZ // 2, np.int16), question)), RATE_HZ)
+    async with Stage(session, device=device) as stage:
+        await stage.until(State.IDLE)
+        stage.conductor.feed(events.Pressed())
+        await stage.until(lambda: stage.hearing.talking)
+        if over:
+            await stage.until(lambda: not stage.hearing.talking)
+        session.reports(services.Ready("a session"))
+        await stage.until(lambda: ("end_turn",) in session.calls)
+        assert stage.machine.state is State.THINKING
+        assert session.calls == [("end_turn",)]
+        assert any(loud(session)), "it was sent before"
+
+
 async def test_a_tool_slower_than_an_answer_may_be_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipit.conversation._STILL_RUNS_S", 0.1)
 

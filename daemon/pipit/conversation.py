@@ -46,6 +46,7 @@ _PACE_CREDIT_S = 0.2  # and how much of a time in which nothing could be sent ma
 _LOOK_AGAIN_S = 0.05
 _STILL = sys.maxsize  # the end of what has no end yet
 _STILL_RUNS_S = 5.0  # how often it is said that a tool still runs: more often than any time limit for an answer
+_SAID_FRAMES = 10  # voice of 0.2 s between the call and a session is a request; less may be the end of the wake word
 _STARTED_LATE_S = 1.0  # a service reports that somebody has begun to talk within this
 
 
@@ -290,6 +291,7 @@ class Conversation:
         resampler = Resampler(HEARING_RATE_HZ, session.input_rate_hz)
         began, sent_s, chunk_s = self._clock(), 0.0, CHUNK / HEARING_RATE_HZ
         pace = session.capabilities.pace
+        ready_at, made_up = heard.written, False
         while True:
             while self._cursor + CHUNK > heard.written or self._uplink is Uplink.CLOSED:
                 self._fresh.clear()
@@ -316,6 +318,26 @@ class Conversation:
             self._cursor += CHUNK
             sent_s += chunk_s
             await session.audio(resampler.process(chunk).tobytes())
+            if not made_up and self._cursor + CHUNK > ready_at:
+                made_up = self._make_up_for_turn()
+
+    def _make_up_for_turn(self) -> bool:
+        """Begin the turn of who spoke before there was a session, where the service leaves turns to us; end it if it is over.
+
+        Returns whether it is known that somebody did, or that nobody did.
+        """
+        hearing = self._hearing
+        if self._session.capabilities.server_turns or self._uplink is not Uplink.OPEN or self._turn.user_started is not None:
+            return True
+        talking = hearing.talking
+        if sum(hearing.voiced_since(self._called_at // FRAME)) < _SAID_FRAMES:
+            return not talking
+        self._user_started()
+        self._post(events.UserStarted())
+        if not talking:
+            self.end_turn()
+            self._post(events.UserStopped())
+        return True
 
     def _deaf(self, position: int) -> bool:
         """Whether the service must hear silence at a position in `heard`, because it might take the reply for a person."""

@@ -121,6 +121,11 @@ class Hearing:
         self._fresh = True
 
     @property
+    def talking(self) -> bool:
+        """Whether somebody is talking, short pauses included: from `VoiceHeard` to `VoiceEnded`."""
+        return self._endpointer.talking
+
+    @property
     def echo_measured(self) -> int:
         """How often it was measured how much of Pipit's voice is removed; a mark for `echo_removed_db`."""
         return 0 if self._canceller.proof is None else self._canceller.proof.count
