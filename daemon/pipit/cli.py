@@ -230,6 +230,7 @@ def _devices(options: argparse.Namespace) -> int:
 def _models(options: argparse.Namespace) -> int:
     from pipit.wake.openwakeword import models
 
+    print(f"{'model':<12} {'window':>7}  {'licence':<38}  {'package':<15}  file")
     for model in models():
         print(model)
     return 0
