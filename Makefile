@@ -32,7 +32,7 @@ install:
 	systemd/install.sh
 
 uninstall:
-	[ -n "$(DESTDIR)" ] || systemctl disable --now pipit
+	-[ -n "$(DESTDIR)" ] || systemctl disable --now pipit
 	rm -rf $(addprefix $(DESTDIR),/opt/pipit /usr/local/bin/pipit /usr/local/share/doc/pipit \
 	    /usr/local/lib/systemd/system/pipit.service /usr/local/lib/sysusers.d/pipit.conf)
 	@echo 'Kept: /etc/pipit, the keys in /etc/credstore.encrypted, what was learnt in /var/lib/pipit, the user pipit'
