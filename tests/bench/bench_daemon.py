@@ -62,6 +62,13 @@ def pss_kb(pid: int) -> int:
     return int(next(line for line in rollup.splitlines() if line.startswith("Pss:")).split()[1])
 
 
+def as_service() -> dict[str, str]:
+    """Return what the systemd service sets for the daemon."""
+    lines = (Path(__file__).parents[2] / "systemd" / "pipit.service").read_text().splitlines()
+    words = [word for line in lines if line.startswith("Environment=") for word in line.partition("=")[2].split()]
+    return dict(word.split("=", 1) for word in words)
+
+
 def cpu_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -73,7 +80,7 @@ async def wake_to_listening(folder: Path) -> None:
     for voice, speed in VOICES:
         clip = speech.say("hey jarvis", voice=voice, speed=speed, rate_hz=RATE_HZ)
         put_into_microphone(folder, [(2.0, clip)], seconds=5)
-        async with Rehearsal() as server, Daemon(configuration(folder, server.url("openai")), folder) as daemon:
+        async with Rehearsal() as server, Daemon(configuration(folder, server.url("openai")), folder, as_service()) as daemon:
             wake = await daemon.until("wake")
             listening = await daemon.until("state", state="listening")
         late.append((wake["at_s"] - 2.0 - len(clip) / RATE_HZ + seconds(listening) - seconds(wake)) * 1000)
@@ -91,7 +98,7 @@ async def reply_and_button(folder: Path) -> None:
         async with Rehearsal() as server:
             settings = configuration(folder, server.url("openai"), conversation={"idle_s": 1})
             settings["audio"] = {"backend": "portaudio"}
-            async with Daemon(settings, folder, room.environment) as daemon:
+            async with Daemon(settings, folder, {**room.environment, **as_service()}) as daemon:
                 await daemon.until("ready")
                 for number in range(1, ROUNDS + 1):
                     before = len(daemon.records)
@@ -122,7 +129,7 @@ async def costs(folder: Path) -> None:
     for what, clips in (("a quiet room", []), ("other speech, all the time", talk)):
         put_into_microphone(folder, clips, seconds=60)
         settings = configuration(folder, audio={"pace": "fast", "input": {"path": str(folder / "heard.wav"), "at_end": "stop"}})
-        async with Daemon(settings, folder) as daemon:
+        async with Daemon(settings, folder, as_service()) as daemon:
             await daemon.until("ready")
             before = cpu_s(daemon.process.pid)
             await daemon.until("device_lost", timeout_s=120)
@@ -131,7 +138,7 @@ async def costs(folder: Path) -> None:
     put_into_microphone(
         folder, [(1.0, np.concatenate([speech.say(t, rate_hz=RATE_HZ) for t in ("hey jarvis", "tell me a long story")]))], 4
     )
-    async with Rehearsal() as server, Daemon(configuration(folder, server.url("openai")), folder) as daemon:
+    async with Rehearsal() as server, Daemon(configuration(folder, server.url("openai")), folder, as_service()) as daemon:
         await daemon.until("ready")
         await asyncio.sleep(0.5)
         idle = memory(daemon.process.pid)

@@ -27,7 +27,7 @@ from pipit.gate import CHECK_EVERY_S, CHECK_MS
 from pipit.wake import Engine, openwakeword
 from pipit.wake.openwakeword import Settings, Word
 from tests.bench import peers
-from tests.bench.bench_daemon import cpu_s, pss_kb, seconds, status_kb
+from tests.bench.bench_daemon import as_service, cpu_s, pss_kb, seconds, status_kb
 from tests.daemon import Daemon, configuration
 from tests.room import Room
 from tests.speech import Samples, blocks, noise, say, timeline
@@ -137,9 +137,10 @@ async def daemon(folder: Path, *, plain: bool) -> tuple[float, float, float, flo
         plain: with no ALSA plug-in but the one that this card needs.
     """
     with Room(folder / "room") as room:
-        settings = configuration(folder, audio={"backend": "portaudio"}, echo={"engine": "hybrid"})
+        settings = configuration(folder, "wss://127.0.0.1:9/v1/realtime", echo={"engine": "hybrid"})
         settings["audio"] = {"backend": "portaudio"}
-        environment = {**room.environment, **COMPILED, "PYTHONPYCACHEPREFIX": str(folder.parent.parent / "compiled")}
+        compiled = {**COMPILED, "PYTHONPYCACHEPREFIX": str(folder.parent.parent / "compiled")}
+        environment = {**room.environment, **as_service(), **compiled}
         if plain:
             environment["ALSA_PLUGIN_DIR"] = str(plug_ins(folder))
         async with Daemon(settings, folder, environment) as running:
