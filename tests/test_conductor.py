@@ -101,6 +101,23 @@ async def test_where_pipit_finds_turns_what_was_said_before_there_is_a_session_i
         assert any(loud(session)), "it was sent before"
 
 
+@pytest.mark.parametrize("made", [(), (services.ReplyStarted("r"),)], ids=["not begun", "begun"])
+async def test_where_pipit_finds_turns_who_goes_on_after_a_pause_is_not_answered_half_way(made: tuple[services.Event, ...]) -> None:
+    session = Script(dataclasses.replace(Capabilities(), server_turns=False))
+    settings = file.Settings(input=file.Input(at_end="silence"), output=file.Output(rate=RATE_HZ))
+    half, pause = speech.say("what time is it", rate_hz=RATE_HZ), np.zeros(RATE_HZ * 3 // 2, np.int16)
+    async with Stage(session, device=file.FileDevice(settings, np.concatenate((pause, half, pause, half)), RATE_HZ)) as stage:
+        await stage.until(State.IDLE)
+        await stage.called(session)
+        await stage.until(lambda: ("end_turn",) in session.calls)
+        session.reports(*made)
+        await stage.until(lambda: session.calls.count(("end_turn",)) == 2)
+        assert session.calls == [("end_turn",), ("interrupt", "r" if made else None), ("end_turn",)]
+        assert stage.machine.state is State.THINKING
+        session.reports(*reply("answer", 0.3))
+        await stage.until(State.SPEAKING)
+
+
 async def test_a_tool_slower_than_an_answer_may_be_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipit.conversation._STILL_RUNS_S", 0.1)
 

@@ -228,6 +228,10 @@ class Conversation:
                 return None
             if self._turn.user_started is not None and self._turn.user_stopped is None:
                 return None
+            if self._turn.user_stopped is not None:
+                self.interrupt(
+                    None
+                )  # the pause was no end, or they ask something else: no answer to what was said so far is wanted
             self._user_started()
             return events.UserStarted()
         if self._turn.user_started is None or self._turn.user_stopped is not None:

@@ -553,6 +553,19 @@ def test_a_turn_that_pipit_ends_before_the_reply_to_the_one_before_has_begun_is_
     assert [message["type"] for message in messages(codec.to_send())] == ["response.create"]
 
 
+def test_a_reply_that_is_called_off_before_it_has_begun_is_cancelled_as_soon_as_it_does() -> None:
+    codec = ready(turn_detection={"type": "none"})
+    codec.end_turn()
+    assert codec.interrupt(None, 0, by_service=False) == ()
+    codec.end_turn()
+    assert feed(codec, type="response.created", response={"id": "resp_1"}) == []
+    assert messages(codec.to_send()) == [{"type": "response.cancel", "response_id": "resp_1"}]
+    assert audio(codec, 10) == []
+    assert done(codec, status="cancelled") == []
+    assert [message["type"] for message in messages(codec.to_send())] == ["response.create"]
+    assert feed(codec, type="response.created", response={"id": "resp_2"}) == [ReplyStarted("resp_2")]
+
+
 def test_the_answer_of_a_tool_is_not_lost_when_the_service_was_quicker_with_a_reply_of_its_own() -> None:
     codec = called()
     *_, asked = codec.tool_result("c", "{}", is_error=False)

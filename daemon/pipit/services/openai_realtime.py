@@ -242,7 +242,7 @@ class OpenAIRealtime:
         self._talking = False
         """The person talks, as far as the service has said."""
         self._gone_on = False
-        """The person went on after a reply was asked for that has not begun; only where Pipit cancels replies."""
+        """The person went on after a reply was asked for that has not begun, where Pipit cancels replies, or has called it off."""
         self._promised = False
         """The service is about to begin a reply by itself."""
         self._unanswered = False
@@ -302,6 +302,7 @@ class OpenAIRealtime:
         """See `Codec.interrupt`. A reply that the service has finished is only truncated."""
         target = self._running() if reply is None else self._replies.get(reply)
         if target is None:
+            self._gone_on = self._gone_on or (reply is None and bool(self._asked))
             return ()
         target.unwanted = True
         messages: list[Message] = []
@@ -534,7 +535,7 @@ class OpenAIRealtime:
             self._talking = False  # the service takes the turn for over, even where it has not said so
         reply = self._replies[name] = _Reply(name)
         self._forgotten.extend(hash(gone) for gone in _trim(self._replies))
-        if self._gone_on:  # it answers half a sentence, and nobody needs to hear of it
+        if self._gone_on:  # nobody needs to hear of it
             self._gone_on = False
             reply.unwanted = reply.reported = True
             self._outbox.append(self._message("response.cancel", COURTESY, response_id=name))
