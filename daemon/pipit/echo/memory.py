@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,16 +58,12 @@ def save(folder: Path, memory: Memory) -> None:
     """
     samples = np.concatenate((memory.bends, memory.response))
     rest = _NUMBERS.pack(memory.drift, memory.lag_s) + samples.astype("<f4").tobytes()
-    handle, name = tempfile.mkstemp(prefix=FILE, dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(_digest(rest) + rest)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(folder / FILE)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    new = folder / f"{FILE}.new"
+    with new.open("wb") as file:
+        file.write(_digest(rest) + rest)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(folder / FILE)
 
 
 def _digest(data: bytes) -> bytes:
