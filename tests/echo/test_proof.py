@@ -163,6 +163,17 @@ def test_power_is_never_zero() -> None:
     assert power(np.full(FRAME, 16384, np.int16)) == pytest.approx(0.25)
 
 
+def test_a_noise_that_stops_while_pipit_speaks_is_not_taken_for_its_echo() -> None:
+    proof = Proof(20)
+    for frame in range(500):  # a fan, and a loudspeaker that the microphone does not hear
+        hear(proof, noise(-60, frame), noise(-60, frame), None)
+    for frame in range(400):
+        level_dbfs = -60 if frame < 200 else -90
+        hear(proof, noise(level_dbfs, frame), noise(level_dbfs, frame), PLAYED)
+        assert proof.verdict is not Verdict.FAILS
+    assert proof.verdict is Verdict.WORKS
+
+
 def test_what_nobody_hears_is_not_held_against_it_where_a_microphone_mutes_itself() -> None:
     proof = Proof(20)
     silence = np.zeros(FRAME, np.int16)

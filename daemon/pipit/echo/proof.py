@@ -62,6 +62,8 @@ class _Powers(NamedTuple):
     microphone: float
     speech: float
     ears: float
+    noise: float
+    """Of the room then. A fan that has stopped since would make its own noise an echo above what is left of it."""
 
 
 class Proof:
@@ -112,7 +114,8 @@ class Proof:
         if talking:
             self._pending.clear()
         elif reference is not None and dbfs(reference) > _QUIETEST_DBFS:
-            self._pending.append(_Powers(power(microphone), speech_power, speech_power if ears is speech else power(ears)))
+            ears_power = speech_power if ears is speech else power(ears)
+            self._pending.append(_Powers(power(microphone), speech_power, ears_power, 10 ** (self._noise.dbfs / 10)))
         while len(self._pending) > (_DOUBTED_FRAMES if self._silent < _DOUBTED_FRAMES else 0):
             self._span.append(self._pending.popleft())
             if len(self._span) == _SPAN_FRAMES:
@@ -129,9 +132,10 @@ class Proof:
         return _median(m.removed_db for m in list(self._measured)[-wanted:]) if wanted > 0 else None
 
     def _measure(self) -> None:
-        heard_db, left_db, ears_db = (10 * math.log10(sum(column) / _SPAN_FRAMES) for column in zip(*self._span, strict=True))
+        levels = (10 * math.log10(sum(column) / _SPAN_FRAMES) for column in zip(*self._span, strict=True))
+        heard_db, left_db, ears_db, noise_db = levels
         self._span.clear()
-        noise_db = max(self._noise.dbfs, _SILENT_DBFS)
+        noise_db = max(noise_db, _SILENT_DBFS)
         audible = heard_db > noise_db + _AUDIBLE_DB
         if audible and heard_db - ears_db < _ALIGNED_DB:
             left_db = ears_db
