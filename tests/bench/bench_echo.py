@@ -257,7 +257,8 @@ def part_kept(names: Sequence[str], scale: float) -> Iterable[str]:
 
 def _loss(near: NDArray[np.float64], out: NDArray[np.float64]) -> tuple[float, float]:
     """Return the median loss of pieces in which the person talks, and the share of pieces that lost more than 10 dB."""
-    late = movement(near.astype(np.float32), out.astype(np.float32), 400)  # filter banks delay
+    first, heard = (samples[: 20 * RATE_HZ].astype(np.float32) for samples in (near, out))
+    late = movement(first, heard, 400)  # filter banks delay
     out = np.roll(out, -round(late or 0))
     length = 3 * FRAME
     a, b = (samples[: len(samples) // length * length].reshape(-1, length) for samples in (near, out))
