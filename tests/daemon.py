@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from pipit.audio.wav import write_wav
 from tests import speech
+from tests.microphone import Microphone
 
 RecordLine = Mapping[str, Any]
 
@@ -37,6 +38,7 @@ class Daemon:
         folder: where its files go.
         environment: over the test's own.
         under: a command to run it under, such as strace.
+        microphone: what it hears on top of its WAV file; none, if None.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Daemon:
         folder: Path,
         environment: Mapping[str, str] | None = None,
         under: tuple[str, ...] = (),
+        microphone: Microphone | None = None,
     ) -> None:
         self.records: list[RecordLine] = []
         self.noise: list[str] = []
@@ -54,6 +57,7 @@ class Daemon:
         self.configure(configuration)
         self._environment = {**os.environ, "RUNTIME_DIRECTORY": str(folder), **(environment or {})}
         self._under = under
+        self._program = ("pipit.cli",) if microphone is None else ("tests.microphone", str(microphone.path))
         self._changed = asyncio.Condition()
         self.started_at = 0.0
 
@@ -64,7 +68,7 @@ class Daemon:
             *self._under,
             sys.executable,
             "-m",
-            "pipit.cli",
+            *self._program,
             "run",
             "--config",
             str(self._path),

@@ -86,7 +86,7 @@ async def test_the_agent_uses_tools_of_this_device_and_ends_the_conversation(tmp
         await agent.speak("r3", ("c6", "end_conversation", "{}"))
         await agent.connection.wait_closed()
 
-    wait = {"name": "wait", "description": "Waits.", "argv": ["/bin/sleep", "1.5"], "enabled": True}
+    wait = {"name": "wait", "description": "Waits.", "argv": ["/bin/sleep", "1"], "enabled": True}
     x = {"type": "object", "properties": {"x": {"type": "string"}}}
     say = {"name": "say", "description": "Says.", "argv": ["/bin/echo", "{x}"], "enabled": True, "parameters": x}
     async with asyncio.timeout(60), service(script) as url:
@@ -129,7 +129,7 @@ async def test_the_journal_says_that_the_next_service_took_over_and_the_conversa
         await agent.connection.wait_closed()
 
     async with asyncio.timeout(60), service(script) as url:
-        made = configuration(tmp_path, conversation={"idle_s": 4})
+        made = configuration(tmp_path, conversation={"idle_s": 2})
         made["service"] = [
             {"provider": "realtime-beta", "url": "ws://127.0.0.1:9/"},
             {"provider": "realtime", "url": url},

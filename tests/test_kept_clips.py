@@ -24,8 +24,8 @@ pytestmark = pytest.mark.skipif(speech.missing_tools() is not None, reason=str(s
     ],
 )
 async def test_wakes_are_kept(tmp_path: Path, keep: bool, said: tuple[str, ...], kinds: list[str]) -> None:
-    spoken = [(2.0 + 2.5 * index, speech.say(text, "flite:slt", rate_hz=48000)) for index, text in enumerate(said)]
-    put_into_microphone(tmp_path, spoken, 8.0)
+    spoken = [(1.0 + 2.5 * index, speech.say(text, "flite:slt", rate_hz=48000)) for index, text in enumerate(said)]
+    put_into_microphone(tmp_path, spoken, 6.0)
     kept = {"keep": keep, "folder": str(tmp_path / "kept")}
     async with asyncio.timeout(60), Rehearsal() as server:
         settings = configuration(tmp_path, server.url("openai"), near_misses=kept)

@@ -30,8 +30,9 @@ async def test_status_volume_and_mute(tmp_path: Path) -> None:
         await daemon.command("mute")
         await daemon.until("state", state="muted")
         await daemon.command("mute")  # says what it shall be, so twice is once
+        muted = len(daemon.records)
         await daemon.command("unmute")
-        await daemon.until("state", state="idle", previous="starting")
+        await daemon.until("state", state="idle", after=muted)
         assert len(daemon.of("state", state="muted")) == 1
         code, said = await daemon.command("interrupt")
         assert code == 1
@@ -47,14 +48,14 @@ async def test_a_changed_volume_is_applied_in_mid_reply_and_the_conversation_goe
         config = configuration(tmp_path, server.url("openai"))
         async with Daemon(config, tmp_path) as daemon:
             await daemon.until("state", state="speaking")
-            await asyncio.sleep(2)  # of the story, to be compared with what follows
+            await asyncio.sleep(1.5)  # of the story, to be compared with what follows
             config["audio"]["output"]["volume"] = 30
             config["conversation"]["idle_s"] = 3
             daemon.configure(config)
             code, said = await daemon.command("reload")
             assert code == 0
             assert said == "audio.output.volume: changed\nconversation.idle_s: changes when Pipit is restarted\n"
-            await asyncio.sleep(2)
+            await asyncio.sleep(1.5)
             assert daemon.of("state")[-1]["state"] == "speaking"
             code, _ = await daemon.command("interrupt")
             assert code == 0

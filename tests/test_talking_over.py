@@ -81,7 +81,7 @@ async def full_duplex(room: Room, folder: Path) -> None:
         assert proven["verdict"] == "works"
         assert proven["removed_db"] > 20
         before = len(server.sessions[0].received)
-        await asyncio.sleep(5)
+        await asyncio.sleep(3)
         assert speaking(daemon), daemon.log()
         assert not interrupted(daemon), daemon.log()
         silence_went_up(server, before, daemon)
