@@ -172,7 +172,8 @@ class _Loading:
 
     def _places(self, section: str) -> dict[str, str]:
         """Return where the options of a section are; under "" what to put before a problem that names none of them."""
-        inside = {path: where for path, where in self.reader.where.items() if re.match(rf"{re.escape(section)}(?![^.[])", path)}
+        below = (f"{section}.", f"{section}[")
+        inside = {path: where for path, where in self.reader.where.items() if path == section or path.startswith(below)}
         place = inside.setdefault(section, self._file)
         return {**inside, "": f"{place}: {section}"}
 
