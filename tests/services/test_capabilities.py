@@ -61,7 +61,7 @@ CELLS: dict[str, tuple[str, ...]] = {
     "inworld": _like_openai(what_you_said="if it tells", renewal="when dropped"),
     "qwen": _like_openai(sound_in_out_kHz="16/24", truncation="no", what_you_said="if it tells", renewal="after 118 min"),
     "localai": _like_openai(truncation="no", what_you_said="if it tells", renewal="when dropped"),
-    "speaches": _like_openai(truncation="no", what_you_said="if it tells", renewal="when dropped"),
+    "speaches": _like_openai(end_of_turn="service", truncation="no", what_you_said="if it tells", renewal="when dropped"),
     "realtime": _like_openai(what_you_said="if it tells", renewal="when dropped"),
     "realtime-beta": _like_openai(what_you_said="if it tells", renewal="when dropped"),
     "assemblyai": (

@@ -397,11 +397,12 @@ def test_yandex_answers_by_itself_where_the_owner_lets_it() -> None:
     assert made.to_send() == []
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name != "yandex"])
+@pytest.mark.parametrize("name", [name for name, preset in PRESETS.items() if preset.manual_turns != "unknown"])
 def test_turns_are_left_to_pipit_in_the_services_own_words(name: str) -> None:
     made = ready(name, turn_detection={"type": "none"})
     assert made.capabilities.server_turns is False
-    assert [m["type"] for m in sent(made.end_turn())] == ["input_audio_buffer.commit", "response.create"]
+    asks = [] if name == "localai" else ["response.create"]
+    assert [m["type"] for m in sent(made.end_turn())] == ["input_audio_buffer.commit", *asks]
     expected = {"type": None} if name == "xai" else None
     session = configured(codec(name, turn_detection={"type": "none"}))
     assert heard_field(session, PRESETS[name], "turn_detection") == expected
@@ -435,3 +436,52 @@ def test_what_the_owner_writes_into_the_session_wins() -> None:
 def test_an_unusable_pronunciation_is_refused(words: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"^pronunciation: "):
         Settings(pronunciation=words)
+
+
+# -- servers at home that answer by themselves -------------------------------------------------------------------------------------
+
+
+def at_home(name: str, **options: Any) -> OpenAIRealtime:
+    codec = OpenAIRealtime(Settings(model="m", **options), PRESETS[name])
+    feed(codec, type="session.updated", session={"id": "s"})
+    return codec
+
+
+def test_speaches_is_not_told_what_it_refuses() -> None:
+    session = json.loads(OpenAIRealtime(Settings(model="m"), PRESETS["speaches"]).hello()[0])["session"]
+    assert not {"input_audio_format", "output_audio_format"} & set(session)
+    with pytest.raises(ConfigError, match="none is not possible"):
+        build(Settings(model="m", turn_detection={"type": "none"}), "speaches")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("localai", {}), ("localai", {"turn_detection": {"type": "none"}}), ("speaches", {})]
+)
+def test_a_turn_that_is_closed_by_hand_is_not_answered_twice(name: str, options: dict[str, Any]) -> None:
+    codec = at_home(name, **options)
+    assert [json.loads(message)["type"] for message in codec.end_turn()] == ["input_audio_buffer.commit"]
+    feed(codec, type="input_audio_buffer.committed", item_id="u")
+    assert codec.to_send() == []
+    assert codec.generate("Say that it is late.") == [], "it waits for the reply that is being made"
+    feed(codec, type="response.created", response={"id": "r"})
+    feed(codec, type="response.done", response={"id": "r", "status": "completed"})
+    assert [json.loads(message)["type"] for message in codec.to_send()] == ["response.create"]
+
+
+@pytest.mark.parametrize("name", ["speaches", "openai"])
+def test_nobody_waits_for_an_answer_where_no_word_was_understood_and_none_comes(name: str) -> None:
+    codec = at_home(name, url="ws://127.0.0.1/")
+    feed(codec, type="input_audio_buffer.speech_started", item_id="u")
+    feed(codec, type="input_audio_buffer.speech_stopped", item_id="u")
+    feed(codec, type="input_audio_buffer.committed", item_id="u")
+    codec.generate("Say that it is late.")
+    events = feed(codec, type="conversation.item.input_audio_transcription.completed", item_id="u", transcript=" ")
+    if name == "openai":  # whose agent hears for itself
+        assert events == [UserText("", final=True, item="u")]
+        assert codec.to_send() == []
+        return
+    text, begun, done = events
+    assert text == UserText("", final=True, item="u")
+    assert begun == ReplyStarted(done.reply)
+    assert done == ReplyDone(begun.reply)
+    assert [json.loads(message)["type"] for message in codec.to_send()] == ["response.create"]

@@ -24,6 +24,8 @@ class Dialect:
     session_limit_s: float | None = None
     holds_turns = False
     """A turn whose answer the client wants to ask for itself is closed by the client as well."""
+    answers_commits = False
+    """A turn that the client closes is answered without being asked for."""
     answers_pings = True
     query = ""
     """What `asks_for` wants after the address."""
@@ -63,7 +65,9 @@ class Azure(Dialect):
 
 
 class LocalAI(Dialect):
-    """LocalAI: nothing can be truncated."""
+    """LocalAI: nothing can be truncated, and a turn that the client closes is answered."""
+
+    answers_commits = True
 
     def heard(self, event: Event) -> Event:
         """See `Dialect.heard`."""
@@ -287,11 +291,14 @@ class Beta(Dialect):
 
 
 class Speaches(Beta, LocalAI):
-    """Speaches."""
+    """Speaches: sound has the one format that it has, and a session that names one is answered with an error."""
 
     def heard(self, event: Event) -> Event:
         """See `Dialect.heard`."""
         _without(event, "conversation.item.truncate")
+        for name in _session(event) or ():
+            if name in ("input_audio_format", "output_audio_format"):
+                raise Refused("value", f"session.{name}", f"Specifying `session.{name}` is not supported.")
         return super().heard(event)
 
 

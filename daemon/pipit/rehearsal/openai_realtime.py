@@ -212,6 +212,8 @@ class OpenAIRealtime:
             )
         item_id = self._user_item if self._ear.talking else self._id("item")
         await self._commit(item_id, self._ear.take())
+        if self._dialect.answers_commits:
+            await self._respond({})
 
     async def _on_input_audio_buffer_clear(self, event: Mapping[str, Any]) -> None:
         self._ear.clear()

@@ -65,6 +65,10 @@ class Preset:
     commits: bool = False
     """Where the service was told not to answer by itself, it also leaves it to the client to close the person's turn: some silence,
     `commit`, and after `committed` the request for the reply."""
+    answers_commits: bool = False
+    """A turn that the client closes is answered like one that the service closes; to ask for a reply as well would make two."""
+    needs_words: bool = False
+    """A turn of which the service understood nothing stays without an answer."""
     cancels: bool = False
     """Where the service was told not to interrupt by itself, Pipit cancels the reply when it hears that the person speaks."""
     exact_speech: bool = False
@@ -173,6 +177,7 @@ LOCALAI = Preset(
     url="ws://127.0.0.1:8080/v1/realtime?model={model}",
     model_hint="the name of your pipeline",
     key_needed=False,
+    answers_commits=True,  # this and Speaches' are in their source, as of 2026
     truncate=False,
 )
 
@@ -183,6 +188,10 @@ SPEACHES = Preset(
     model_hint="the language model that it is to use",
     key_needed=False,
     dialect="beta",
+    beta_format="",  # a session that names one is answered with an error; it is 24 kHz both ways
+    manual_turns="unknown",  # a reply that is asked for at once does not know what was said: it is still being written down
+    answers_commits=True,
+    needs_words=True,
     truncate=False,
 )
 

@@ -290,7 +290,8 @@ class OpenAIRealtime:
         self._talking = False
         if self._commits:
             return self._commit()
-        return [self._message("input_audio_buffer.commit", COURTESY), *self._ask(_Ask({}, again=False))]
+        commit = self._message("input_audio_buffer.commit", COURTESY)
+        return [commit] if self._preset.answers_commits else [commit, *self._ask(_Ask({}, again=False))]
 
     def _commit(self) -> list[Message]:
         """Close the person's turn; the reply is asked for once the service has said `committed`."""
@@ -302,7 +303,7 @@ class OpenAIRealtime:
         """See `Codec.interrupt`. A reply that the service has finished is only truncated."""
         target = self._running() if reply is None else self._replies.get(reply)
         if target is None:
-            self._gone_on = self._gone_on or (reply is None and bool(self._asked))
+            self._gone_on = self._gone_on or (reply is None and bool(self._asked or (self._manual and self._promised)))
             return ()
         target.unwanted = True
         messages: list[Message] = []
@@ -488,9 +489,9 @@ class OpenAIRealtime:
                 self._outbox += self._ask(_Ask({}, again=False))
             return ()
         self._talking = False
-        if self._asked or self._manual:
+        if self._asked or (self._manual and not self._preset.answers_commits):
             pass  # by our own `end_turn`
-        elif self._creates:
+        elif self._creates or self._manual:
             self._promised = self._running() is None
             self._queue = deque(ask for ask in self._queue if ask.response)  # it knows the results of tools by now
         else:
@@ -511,7 +512,13 @@ class OpenAIRealtime:
     def _user_text(self, data: Mapping[str, Any]) -> Sequence[Event]:
         item, words = text(data, "item_id", ""), text(data, "transcript")
         self._heard.pop(item, None)
-        return [UserText(words.strip(), final=True, item=item)]
+        events: list[Event] = [UserText(words.strip(), final=True, item=item)]
+        if self._preset.needs_words and self._promised and not words.strip():
+            self._promised = False
+            nothing = f"nothing-{uuid.uuid4().hex[:12]}"
+            events += [ReplyStarted(nothing), ReplyDone(nothing)]  # so that nobody waits for one
+            self._outbox += self._proceed()
+        return events
 
     def _user_text_failed(self, data: Mapping[str, Any]) -> Sequence[Event]:
         error = mapping(data, "error", optional=True)
