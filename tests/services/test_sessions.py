@@ -31,6 +31,7 @@ def test_what_the_first_session_needs_is_loaded_when_it_is_prepared(url: str, ce
     assert done.stdout.splitlines() == ["(False, 0)", f"(True, {certificates})"]
 
 
+@pytest.mark.wall_clock
 @pytest.mark.skipif(speech.missing_tools() is not None, reason=str(speech.missing_tools()))
 async def test_the_daemon_prepares_its_services_once_it_is_ready(tmp_path: Path) -> None:
     put_into_microphone(tmp_path, [], seconds=1)
