@@ -2,7 +2,7 @@
 
 So no deadline ends what merely had no processor, however busy the machine is, and nobody waits for a silence of three seconds. For
 tests whose client and server live in one loop. A thread pool, a look-up, and a child process that was told everything, are waited
-for.
+for; while there is any other child process, the clock is the wall's.
 """
 
 from __future__ import annotations
@@ -39,8 +39,11 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type, un
         while self.loop.runs_outside() and time.monotonic() < patience:
             if ready := super().select(0.002):
                 return ready
-        ready = super().select(None if timeout is None else min(GRACE * timeout, MOST_GRACE_S))
-        if not ready and timeout is not None:
+        if timeout is None or self.loop.is_talked_to():
+            began = time.monotonic()
+            ready = super().select(timeout)
+            self.loop.now += time.monotonic() - began
+        elif not (ready := super().select(min(GRACE * timeout, MOST_GRACE_S))):
             self.loop.now += timeout
         return ready
 
@@ -78,13 +81,24 @@ class LeapingLoop(asyncio.SelectorEventLoop):
 
     def runs_outside(self) -> bool:
         """Say whether something happens outside of this loop that the loop will hear of."""
-        self._children = [child for child in self._children if child.get_returncode() is None]
         looked_up = any(thread.name == "pipit-resolver" for thread in threading.enumerate())
-        return bool(self._jobs or looked_up or any(map(_has_something_to_say, self._children)))
+        return bool(self._jobs or looked_up or any(_was_told(child) and _is_heard(child) for child in self._living()))
+
+    def is_talked_to(self) -> bool:
+        """Say whether there is a child that may be told more, and does what it likes until then."""
+        return not all(map(_was_told, self._living()))
+
+    def _living(self) -> list[asyncio.SubprocessTransport]:
+        self._children = [child for child in self._children if child.get_returncode() is None]
+        return self._children
 
 
-def _has_something_to_say(child: asyncio.SubprocessTransport) -> bool:
-    """Say whether a child waits neither for its input nor for somebody to take its output."""
-    stdin, stdout = child.get_pipe_transport(0), child.get_pipe_transport(1)
-    told = stdin is None or stdin.is_closing()
-    return told and (not isinstance(stdout, asyncio.ReadTransport) or stdout.is_closing() or stdout.is_reading())
+def _was_told(child: asyncio.SubprocessTransport) -> bool:
+    stdin = child.get_pipe_transport(0)
+    return stdin is None or stdin.is_closing()
+
+
+def _is_heard(child: asyncio.SubprocessTransport) -> bool:
+    """Say whether the output of a child is taken; if not, there has been too much of it already, and the child waits."""
+    stdout = child.get_pipe_transport(1)
+    return not isinstance(stdout, asyncio.ReadTransport) or stdout.is_closing() or stdout.is_reading()
