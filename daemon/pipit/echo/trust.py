@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from pipit.echo.proof import Proof
 
-GOOD_DB, BAD_DB = 28.0, 24.0
-"""Half a second of which so much, or less, was removed. In the simulated rooms the linear canceller removes 30 to 44 dB, also with
-most kinds of distortion; where a cone's travel is the limit, 23 in the mean, and it takes what is left for a person."""
+GOOD_DB, BAD_DB = 34.0, 30.0
+"""Half a second of which so much, or less, was removed. In the simulated rooms the linear canceller removes 40 dB and more, also
+with most kinds of distortion. Where a hard limit let it remove 31, or a cone's travel 23, it took what was left for a person."""
 
 _NEEDED = 30
 _PENALTY = 60
