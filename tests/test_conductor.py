@@ -123,11 +123,11 @@ async def test_a_tool_slower_than_an_answer_may_be_is_waited_for(monkeypatch: py
 
     class Slow:
         async def run(self, name: str, arguments: Mapping[str, Any]) -> Outcome:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(1.6)
             return Outcome("{}")
 
     session = Script()
-    async with Stage(session, tools=Slow(), limits=Limits(answer_s=0.4)) as stage:
+    async with Stage(session, tools=Slow(), limits=Limits(answer_s=1.2)) as stage:
         await stage.until(State.IDLE)
         await stage.called(session)
         session.reports(*asked(), services.ToolCall("c", "slow", {}))
