@@ -61,6 +61,7 @@ class _Reply:
     end: int = 0
     received: int = 0  # samples at the service's rate
     queued: int = 0  # of these, not yet in the mixer
+    words: list[str] = field(default_factory=list)
     done: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     follower: asyncio.Task[None] | None = None
@@ -373,8 +374,9 @@ class Conversation:
                 self._reply(name)
             case services.ReplyAudio(reply=name, pcm=pcm):
                 self._sound(name, pcm)
-            case services.ReplyText(reply=name, text=text) if name not in self._dead:
-                self._record("said", text, level="debug", text=text, turn=self._turn.number)
+            case services.ReplyText(reply=name, text=text):
+                if (reply := self._reply(name)) is not None:
+                    reply.words.append(text)
             case services.ReplyDone():
                 self._done(event)
             case services.ToolCall(call=call) if call not in self._calls:
@@ -533,8 +535,7 @@ class Conversation:
             reply.changed.clear()
             await reply.changed.wait()
         await self._until_heard(reply.end)
-        del self._replies[reply.id]
-        self._dead.add(reply.id)
+        self._forget(reply)
         self._turn.heard_ms += self._heard_ms(reply)
         if self._replies:
             return  # another reply follows without a break
@@ -557,6 +558,13 @@ class Conversation:
     def _live(self) -> list[_Reply]:
         return list(self._replies.values())
 
+    def _forget(self, reply: _Reply) -> None:
+        """It is over, at the loudspeaker too; whatever else arrives of it is dropped."""
+        self._replies.pop(reply.id, None)
+        self._dead.add(reply.id)
+        if text := "".join(reply.words).strip():
+            self._record("said", f"said: {text}", level="debug", text=text, turn=self._turn.number)
+
     def _heard_ms(self, reply: _Reply) -> int:
         """Return how much of a reply left the loudspeaker, never more than arrived."""
         if reply.begin is None:
@@ -569,11 +577,10 @@ class Conversation:
         return not reply.done or reply.queued > 0 or self._device.heard(self._clock()) < reply.end
 
     def _silence(self, reply: _Reply) -> int:
-        """Stop a reply at once; return how many ms of it were heard. Whatever else arrives of it is dropped."""
+        """Stop a reply at once; return how many ms of it were heard."""
         heard_ms = self._heard_ms(reply)
         self._turn.heard_ms += heard_ms
-        self._dead.add(reply.id)
-        self._replies.pop(reply.id, None)
+        self._forget(reply)
         if reply.follower is not None:
             reply.follower.cancel()
         self._down = deque(item for item in self._down if item[0] is not reply)

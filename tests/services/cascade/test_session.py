@@ -592,7 +592,7 @@ async def test_that_another_provider_answers_is_said_until_it_was_heard(heard_ms
     session = build(Settings(greeting="Kitchen here."), "local")(Opening(tools=(CLOCK,), instead_of="cascade"))
     async with talking(session, {"get_time": {"time": "14:05"}}) as talk:
         greeting = await talk.until(ReplyDone)
-        assert talk.said(greeting.reply) == f"{STANDS_IN}Kitchen here."
+        assert talk.said(greeting.reply) == f"{STANDS_IN} Kitchen here."
         await talk.session.interrupt(greeting.reply, heard_ms, by_service=True)  # the person asks in one breath with the wake word
         await talk.hears("what time is it")
         await talk.until(ReplyText, when=lambda event: event.text == "It is two oh five.")

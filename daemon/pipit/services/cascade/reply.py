@@ -98,7 +98,7 @@ class Reply:
         """Yield what is to be spoken; what comes before a call is spoken while the tool runs."""
         speakable, sentences = Speakable(), Sentences()
         if preface:
-            yield preface
+            yield f"{preface} "  # what follows is another sentence
         async for part in parts:
             if isinstance(part, Call):
                 for sentence in (*sentences.feed(speakable.flush()), *sentences.flush()):
