@@ -821,7 +821,13 @@ VALUES = strategies.one_of(
 )
 
 
-BEYOND_A_SCHEMA = ("path of a .wav file", "which is no text", "is no word that can be written", "is the same word as")
+BEYOND_A_SCHEMA = (
+    "path of a .wav file",
+    "which is no text",
+    "is no word that can be written",
+    "is the same word as",
+    "is not a colour",
+)
 """Rules about the contents of a text or of a free mapping."""
 
 
