@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +41,23 @@ def test_inputs_stay_from_run_to_run(library: Library) -> None:
     network.invoke()
     assert all(bytes(entry.data) == bytes([number]) * len(entry.data) for number, entry in enumerate(network.inputs))
     network.close()
+
+
+def test_where_the_processor_is_hidden_the_plain_kernels_compute_the_same() -> None:
+    """As in a container without /sys on ARM, where XNNPACK gives no delegate."""
+    hidden = Library()
+    hidden.XNNPackDelegateCreate = lambda _: None
+    found = []
+    for library in (Library(), hidden):
+        network = Network(library, FEATURES, xnnpack=True)
+        chance = random.Random(1)
+        for entry in network.inputs:
+            count = len(entry.data) // 4
+            entry.data[:] = struct.pack(f"{count}f", *(chance.uniform(-1, 1) for _ in range(count)))
+        network.invoke()
+        found.append([value for out in network.outputs for value in struct.unpack(f"{len(out.data) // 4}f", out.data)])
+        network.close()
+    assert found[1] == pytest.approx(found[0], abs=1e-4)
 
 
 def test_a_closed_network_cannot_run(library: Library, jarvis: Path) -> None:

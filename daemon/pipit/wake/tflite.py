@@ -117,7 +117,7 @@ class Network:
     Args:
         library: the C library.
         path: a .tflite file.
-        xnnpack: run it on XNNPACK's kernels: twice as fast for convolutions; no faster for the small classifiers, and 2 MB each.
+        xnnpack: run it on XNNPACK's kernels, if they can be had: twice as fast for convolutions; no faster for the small classifiers, and 2 MB each.
 
     Raises:
         OSError: the file cannot be read.
@@ -159,8 +159,8 @@ def _interpreter(library: Library, path: Path, xnnpack: bool, resources: ExitSta
         resources.callback(library.ModelDelete, model)
         options = library.InterpreterOptionsCreate()
         library.InterpreterOptionsSetNumThreads(options, 1)
-        if xnnpack:
-            delegate = library.XNNPackDelegateCreate(None)
+        # On ARM it asks /proc/cpuinfo and /sys what the processor can do. Where they are hidden there is none, and the plain kernels do.
+        if xnnpack and (delegate := library.XNNPackDelegateCreate(None)):
             resources.callback(library.XNNPackDelegateDelete, delegate)
             library.InterpreterOptionsAddDelegate(options, delegate)
         interpreter = library.InterpreterCreate(model, options)
