@@ -147,6 +147,7 @@ class Conversation:
         self._cursor = self._called_at
         self._fresh = asyncio.Event()
         self._on_frame: Callable[[], None] | None = None
+        self._voice_until = 0  # position in `heard` of the end of the voice in the latest turn that is over
         self._turn_from = self._called_at  # position in `heard` where what the person says in this turn can begin
         self._down: deque[tuple[_Reply, NDArray[np.int16]]] = deque()
         self._arrived = asyncio.Event()
@@ -230,9 +231,9 @@ class Conversation:
             if self._turn.user_started is not None and self._turn.user_stopped is None:
                 return None
             if self._turn.user_stopped is not None:
-                self.interrupt(
-                    None
-                )  # the pause was no end, or they ask something else: no answer to what was said so far is wanted
+                if self._hearing.voice_at <= self._voice_until:
+                    return None  # it is that of the turn that is over
+                self.interrupt(None)  # they go on after a pause, or ask something else: no answer to what was said so far is wanted
             self._user_started()
             return events.UserStarted()
         if self._turn.user_started is None or self._turn.user_stopped is not None:
@@ -604,6 +605,7 @@ class Conversation:
         self._spoken_to = True
         self._turn.user_stopped = now
         hearing = self._hearing
+        self._voice_until = hearing.voice_at
         if hearing.voice_at > self._turn_from:
             self._turn.speech_ended = now - (hearing.heard.written - hearing.voice_at) / HEARING_RATE_HZ
 

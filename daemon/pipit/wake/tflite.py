@@ -117,7 +117,8 @@ class Network:
     Args:
         library: the C library.
         path: a .tflite file.
-        xnnpack: run it on XNNPACK's kernels, if they can be had: twice as fast for convolutions; no faster for the small classifiers, and 2 MB each.
+        xnnpack: run it on XNNPACK's kernels, where there are any: twice as fast for convolutions; no faster for the small
+            classifiers, and 2 MB each.
 
     Raises:
         OSError: the file cannot be read.
@@ -159,7 +160,7 @@ def _interpreter(library: Library, path: Path, xnnpack: bool, resources: ExitSta
         resources.callback(library.ModelDelete, model)
         options = library.InterpreterOptionsCreate()
         library.InterpreterOptionsSetNumThreads(options, 1)
-        # On ARM it asks /proc/cpuinfo and /sys what the processor can do. Where they are hidden there is none, and the plain kernels do.
+        # On ARM it asks /proc/cpuinfo and /sys about the processor. Where they are hidden there is none, and the plain kernels do.
         if xnnpack and (delegate := library.XNNPackDelegateCreate(None)):
             resources.callback(library.XNNPackDelegateDelete, delegate)
             library.InterpreterOptionsAddDelegate(options, delegate)
