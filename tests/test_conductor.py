@@ -96,6 +96,8 @@ async def test_where_pipit_finds_turns_what_was_said_before_there_is_a_session_i
             await stage.until(lambda: not stage.hearing.talking)
         session.reports(services.Ready("a session"))
         await stage.until(lambda: ("end_turn",) in session.calls)
+        stage.conductor.feed(events.VoiceHeard())  # of the same voice, told late
+        await asyncio.sleep(0)
         assert stage.machine.state is State.THINKING
         assert session.calls == [("end_turn",)]
         assert any(loud(session)), "it was sent before"
