@@ -11,6 +11,7 @@ from pipit.services.cascade.offline_think import STANDS_IN
 from pipit.services.cascade.skills import HELP
 from tests import speech
 from tests.daemon import Daemon, configuration, put_into_microphone
+from tests.microphone import Microphone
 from tests.test_promise import internet
 
 pytestmark = pytest.mark.skipif(speech.missing_tools() is not None, reason=str(speech.missing_tools()))
@@ -23,8 +24,9 @@ async def test_a_conversation_uses_no_internet_socket(tmp_path: Path) -> None:
     settings["service"] = {"provider": "local"}
     hey = speech.say("hey jarvis, set a timer for two seconds", speed=150, rate_hz=48000)
     question = speech.say("what can you do", rate_hz=48000)
-    put_into_microphone(tmp_path, [(1.0, hey), (11.0, question)], seconds=40)
-    async with asyncio.timeout(100), Daemon(settings, tmp_path, under=watch) as daemon:
+    put_into_microphone(tmp_path, [(1.0, hey)], seconds=40)
+    microphone = Microphone(tmp_path / "microphone")
+    async with asyncio.timeout(100), Daemon(settings, tmp_path, under=watch, microphone=microphone) as daemon:
         await daemon.until("wake")
         first = await daemon.until("turn", timeout_s=60)
         assert [record["text"] for record in daemon.of("heard")] == ["set a timer for two seconds"]
@@ -32,6 +34,8 @@ async def test_a_conversation_uses_no_internet_socket(tmp_path: Path) -> None:
         assert first["reply_ms"] > 1000
         assert not first["interrupted"]
         await daemon.until("timer", timeout_s=30)
+        await daemon.until("state", state="listening", after=daemon.records.index(first), timeout_s=30)
+        await microphone.hears(question)
         await daemon.until("heard", text="what can you do", timeout_s=60)
         await daemon.until("state", state="speaking", after=len(daemon.records) - 1, timeout_s=60)
         daemon.press()
