@@ -1,4 +1,4 @@
-"""A linear echo canceller alone: leaves the person whole, and the wake word, but hears itself where a loudspeaker distorts."""
+"""A linear echo canceller alone: leaves the person whole, and the wake word, but a service hears what it leaves of Pipit."""
 
 from __future__ import annotations
 
