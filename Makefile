@@ -1,6 +1,7 @@
 # make demo     the whole speaker with no sound card, no pins and no account (make demo LIVE=1: your own microphone and loudspeaker)
 # make test     every test                  make check    style, types and the dependency rules
 # make bench    the measurements            make install  on a Raspberry Pi, with sudo; make uninstall takes it away again
+# make test-aarch64   what computes, on a Raspberry Pi's processor, emulated (tests/system/README.md)
 # make test-system    Pipit installed on virtual Raspberry Pis (tests/system/README.md); the first time builds them, with sudo
 #
 # What a target needs is installed first: Debian packages that are missing (through sudo), Python packages into .venv.
@@ -10,13 +11,18 @@ PYTHON ?= python3
 VENV   := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import platform; print(platform.python_version())'))
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-system check bench install uninstall clean
+.PHONY: demo test test-aarch64 test-system check bench install uninstall clean
 
 demo: $(VENV)/.demo
 	$(BIN)/pipit demo $(if $(LIVE),--live) $(if $(PROVIDER),--provider $(PROVIDER))
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -q $(ARGS)
+
+test-aarch64: ARGS = tests/wake tests/echo tests/core tests/test_vad.py tests/test_gate.py
+test-aarch64:
+	systemd/packages.sh emulator
+	tests/system/rig/aarch64.sh $(or $(SUITE),bookworm) -q $(ARGS)
 
 test-system: $(VENV)/.test $(VENV)/.rig
 	@[ "$(GUEST)" != qemu ] || systemd/packages.sh qemu
