@@ -13,7 +13,7 @@ from hypothesis import settings
 from tests.clock import LeapingLoop
 from tests.room import Room
 
-LEAPING = ("services", "rehearsal", "test_faults.py")
+LEAPING = ("services", "rehearsal", "tools", "test_fetch.py", "test_faults.py")
 """Folders and files whose tests use `tests.clock`; what must have the wall's clock there is marked so."""
 
 # The same examples in each run, so that none fails because of something else than a change; others: --hypothesis-profile=dice. How
