@@ -39,7 +39,7 @@ _DELAY_FRAMES = 75  # 1.5 s
 _DELAY_REACH = HEARING_RATE_HZ // 2
 _AIM = 160  # samples: where a found echo is put, 10 ms after the reference
 _EARLIEST, _LATEST = 16, 1600  # samples after the reference where an echo may begin, and the filter still holds most of the room
-_PROMINENT = 8.0  # less than `talking.PROMINENT`, for two in agreement are needed
+_PROMINENT = 9.0  # less than `talking.PROMINENT`, for two in agreement are needed
 _AGREE = 32
 
 

@@ -21,9 +21,9 @@ BELOW_HEARD_DB = 30.0
 """And if no more than this was taken from it. In the simulated rooms three quarters of what passed for voiced without a person was
 further below the loudest that the microphone had just heard, and of a person at the level of the echo a fifth was."""
 
-PROMINENT = 12.0
-"""What stands out so far (see `core.likeness`) is Pipit itself: where the canceller had failed it was 15 at least, 0.2 s after the
-first sound, and 9.5 at most with the canceller at work, whatever was said over it, also where the loudspeaker distorts."""
+PROMINENT = 13.5
+"""What stands out so far (see `core.likeness`) is Pipit itself: where the canceller had failed it was 16 at least, 0.2 s after the
+first sound, and 12.3 at most with the canceller at work, whatever was said over it, also where the loudspeaker distorts."""
 
 _HEARD_FRAMES = 10
 _LOOKED_AT_FRAMES = 50
