@@ -23,11 +23,6 @@ settings.register_profile("dice", deadline=None, derandomize=False)
 settings.load_profile("pipit")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "wall_clock: has to do with threads or programs that do not wait for the loop of the test")
-
-
-@pytest.hookimpl(optionalhook=True)
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
