@@ -42,10 +42,11 @@ _CHECKS_AT_FIRST = 3
 _LOUDER = 4.0
 """Power over that of the last seconds that is worth a check: 6 dB. Frames of steady noise vary by 1 dB."""
 
-_EVERY = 4
-"""Of so many samples one tells how loud it is."""
+_LOOK_EVERY, _EVERY = 4, 4
+"""Of so many frames of the engine one is looked at, which with 80 ms is oftener than wake words are long; and of so many samples in
+it one tells how loud it is. Looking at every frame was an eighth of what a quiet room costs."""
 
-_BACKGROUND_FRAMES = 64  # 5 s of the engine's 80 ms
+_BACKGROUND_LOOKS = 16  # 5 s
 
 _PIECE_BYTES = 2 * FRAME
 
@@ -200,15 +201,20 @@ class Doubt:
     def __init__(self, every_frames: float) -> None:
         self._every_frames = every_frames
         self._saved = _CHECKS_AT_FIRST * every_frames
+        self._unseen = 0
         self._background = 0.0
 
     def feed(self, frame: bytes) -> bool:
         """Take the next frame without voice; return whether a check should begin with it."""
+        self._saved += 1
+        self._unseen += 1
+        if self._unseen < _LOOK_EVERY:
+            return False
+        self._unseen = 0
         samples = np.frombuffer(frame, np.int16)[::_EVERY].astype(np.float32)
         power = float(samples.dot(samples))
         louder = power > _LOUDER * self._background > 0
-        self._background += (power - self._background) / (_BACKGROUND_FRAMES if self._background else 1)
-        self._saved += 1
+        self._background += (power - self._background) / (_BACKGROUND_LOOKS if self._background else 1)
         if self._saved < (1 if louder else _CHECKS_SAVED) * self._every_frames:
             return False
         self._saved -= self._every_frames
