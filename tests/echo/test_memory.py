@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,15 @@ def test_what_is_kept_is_found_again(tmp_path: Path) -> None:
     assert np.array_equal(found.bends, KNOWN.bends)
     assert (found.drift, found.lag_s) == (KNOWN.drift, KNOWN.lag_s)
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        save(tmp_path, KNOWN)
+    finally:
+        os.umask(before)
+    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
 
 
 def test_the_newest_replaces_the_one_before(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def save(folder: Path, memory: Memory) -> None:
     samples = np.concatenate((memory.bends, memory.response))
     rest = _NUMBERS.pack(memory.drift, memory.lag_s) + samples.astype("<f4").tobytes()
     new = folder / f"{FILE}.new"
-    with new.open("wb") as file:
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # how a room sounds is nobody else's
         file.write(_digest(rest) + rest)
         file.flush()
         os.fsync(file.fileno())
