@@ -34,7 +34,6 @@ TIMED, ROUNDS, PAUSE_S = 200, 4, 0.004
 CHUNK = bytes(range(256)) * 3 + bytes(192)  # 20 ms at 24 kHz: 960 bytes
 DELTA = {
     "type": "response.output_audio.delta",
-    "event_id": "event_CLkp1VFm8zQ2y",
     "response_id": "resp_1",
     "item_id": "item_1",
     "output_index": 0,
@@ -59,6 +58,11 @@ def plain_up() -> str:
     return json.dumps({"type": "input_audio_buffer.append", "audio": base64.b64encode(CHUNK).decode()})
 
 
+def deltas(count: int) -> list[str]:
+    """Return so many messages of sound; each has an id of its own, for what comes twice is heard once."""
+    return [json.dumps({**DELTA, "event_id": f"event_{number:021}"}) for number in range(count)]
+
+
 def plain_down(message: str) -> bytes:
     return base64.b64decode(json.loads(message)["delta"])
 
@@ -69,8 +73,7 @@ async def serving(connection: ServerConnection) -> None:
     await connection.send(json.dumps({"type": "session.updated", "session": {"id": "s"}}))
     for _ in range(MESSAGES):
         await connection.recv(decode=False)
-    delta = json.dumps(DELTA)
-    for _ in range(MESSAGES):
+    for delta in deltas(MESSAGES):
         await connection.send(delta)
     await connection.wait_closed()
 
@@ -110,8 +113,7 @@ class Clock:
         for _ in range(TIMED):
             await connection.recv(decode=False)
             self.got.append(time.monotonic_ns())
-        delta = json.dumps(DELTA)
-        for _ in range(TIMED):
+        for delta in deltas(TIMED):
             await asyncio.sleep(PAUSE_S)
             self.sent.append(time.monotonic_ns())
             await connection.send(delta)
@@ -262,7 +264,7 @@ def main() -> None:
         ("codec assemblyai", AssemblyAI(AssemblyAISettings(url="ws://localhost/")), json.dumps(REPLY_AUDIO)),
     ]
     rows.append(("json and base64 alone", micros(plain_up), micros(lambda: plain_down(delta))))
-    for name, codec, message in codecs:
+    for name, codec, message in codecs:  # no ids: only a socket brings a message twice
         rows.append((name, micros(lambda c=codec: c.audio(CHUNK)), micros(lambda c=codec, m=message: c.receive(m))))  # type: ignore[misc]
     rows.append(("bare websockets and json", *asyncio.run(over_a_socket(bare))))
     rows.append(("codec openai in the shell", *asyncio.run(over_a_socket(ours))))
