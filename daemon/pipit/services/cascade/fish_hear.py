@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 import ssl
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipit.fetch import Ahead, FetchError, fetch
 from pipit.services.cascade import Hear, StageError, fish
-from pipit.services.cascade.over_http import OverHttp
-from pipit.services.cascade.refusals import refusal
+from pipit.services.cascade.over_http import Upload
 from pipit.services.cascade.settings import HearSettings, Settings
 from pipit.services.cascade.upload import multipart, wav
 
 SHORTEST_S = 1.05
 """The service refuses less than a second; a shorter utterance is padded with silence."""
-
-ANSWER_BYTES = 1 << 20
-"""Longest answer that is read; those to a minute of speech have a few kilobytes."""
 
 
 def build(settings: Settings) -> Hear:
@@ -35,7 +29,7 @@ def build(settings: Settings) -> Hear:
     return FishHear(hear, api_key.reveal() if api_key else "", settings.connect_s, settings.read_s)
 
 
-class FishHear(OverHttp):
+class FishHear(Upload):
     """See `Hear`.
 
     Args:
@@ -47,35 +41,15 @@ class FishHear(OverHttp):
     """
 
     def __init__(self, hear: HearSettings, key: str, connect_s: float, read_s: float, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__((hear.url or fish.URL).rstrip("/") + "/v1/asr", key, connect_s, read_s, tls)
         self._hear = hear
-        self._key = key
-        self._connect_s = connect_s
-        self._read_s = read_s
-        self._tls = tls
         self._msgpack = fish.packer() if hear.encoding == "msgpack" else None
-        self._url = (hear.url or fish.URL).rstrip("/") + "/v1/asr"
-        self._host = urlsplit(self._url).hostname or ""
-        self._ahead = Ahead(self._url, tls)
 
     async def hear(self, samples: NDArray[np.int16]) -> str | None:
         """See `Hear.hear`."""
         kind, body = self._body(wav(samples, SHORTEST_S))
-        try:
-            answer = await fetch(
-                self._url,
-                method="POST",
-                headers={"Content-Type": kind, **fish.headers(self._key, model=self._hear.model)},
-                body=body,
-                timeout_s=self._read_s,
-                limit_bytes=ANSWER_BYTES,
-                tls=self._tls,
-                ahead=self._ahead,
-            )
-        except FetchError as error:
-            raise StageError("retryable", str(error)) from error
-        if answer.status != 200:
-            raise refusal(answer.status, answer.body, self._host, (self._key,) if self._key else (), "service.hear")
-        text = _text(answer.body)
+        answer = await self._post(kind, body, fish.headers(self._key, model=self._hear.model))
+        text = _text(answer)
         if text is None:
             raise StageError("retryable", f"{self._host} answered something that is no transcript")
         return text

@@ -5,23 +5,20 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipit import __version__
 from pipit.errors import ConfigError
-from pipit.fetch import Ahead, FetchError, fetch
 from pipit.services.cascade import Hear, StageError
-from pipit.services.cascade.over_http import OverHttp
-from pipit.services.cascade.refusals import key_problems, problems, refusal
+from pipit.services.cascade.over_http import Upload
+from pipit.services.cascade.refusals import key_problems, problems
 from pipit.services.cascade.settings import HearSettings, Settings
 from pipit.services.cascade.upload import multipart, wav
 
 URL = "https://api.openai.com/v1"
 MODEL = "gpt-4o-mini-transcribe"
-ANSWER_BYTES = 1 << 20
 
 SHORTEST_S = 0.5
 """Whisper makes words up for shorter sound, and OpenAI refuses less than 0.1 s."""
@@ -43,7 +40,7 @@ def build(settings: Settings) -> Hear:
     return OpenAIHear(hear, settings.keyterms, settings.connect_s, settings.read_s)
 
 
-class OpenAIHear(OverHttp):
+class OpenAIHear(Upload):
     """See `Hear`.
 
     Args:
@@ -57,37 +54,17 @@ class OpenAIHear(OverHttp):
     def __init__(
         self, hear: HearSettings, keyterms: tuple[str, ...], connect_s: float, read_s: float, tls: ssl.SSLContext | None = None
     ) -> None:
-        self._url = (hear.url or URL).rstrip("/") + "/audio/transcriptions"
-        self._key = hear.api_key.reveal() if hear.api_key is not None else ""
+        key = hear.api_key.reveal() if hear.api_key is not None else ""
+        super().__init__((hear.url or URL).rstrip("/") + "/audio/transcriptions", key, connect_s, read_s, tls)
         self._fields = _fields(hear, keyterms)
-        self._connect_s = connect_s
-        self._read_s = read_s
-        self._tls = tls
-        self._ahead = Ahead(self._url, tls)
-        self._host = urlsplit(self._url).hostname or ""
 
     async def hear(self, samples: NDArray[np.int16]) -> str | None:
         """See `Hear.hear`."""
         kind, body = multipart(self._fields, "file", wav(samples, SHORTEST_S))
-        headers = {"Content-Type": kind, "User-Agent": f"pipit/{__version__}"}
+        headers = {"User-Agent": f"pipit/{__version__}"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
-        try:
-            answer = await fetch(
-                self._url,
-                method="POST",
-                headers=headers,
-                body=body,
-                timeout_s=self._read_s,
-                limit_bytes=ANSWER_BYTES,
-                tls=self._tls,
-                ahead=self._ahead,
-            )
-        except FetchError as error:
-            raise StageError("retryable", str(error)) from error
-        if answer.status != 200:
-            raise refusal(answer.status, answer.body, self._host, (self._key,) if self._key else (), "service.hear")
-        return _words(answer.body, self._host)
+        return _words(await self._post(kind, body, headers), self._host)
 
 
 def _fields(hear: HearSettings, keyterms: tuple[str, ...]) -> Mapping[str, str]:
